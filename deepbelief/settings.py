@@ -98,6 +98,10 @@ class RBMSettings:
         """Return the same settings with every ``"auto"`` but the visible type replaced by what it means here."""
         visible, hidden = get_unit(self.visible), get_unit(self.hidden)
         gradient = get_gradient(self.gradient, self.gibbs_steps)
+        of_gradient = f"the default of {type(gradient).__name__}"
+        if "centered" in self.automatic and not self.centered and centres(gradient) and visible_mean is not None:
+            chosen = dict(self.resolved) | {"centered": Resolved(True, of_gradient)}
+            return replace(self, centered=True, resolved=chosen).resolve(n_rows, n_visible, n_hidden, visible_mean)
         if self.missing and not gradient.is_model:
             raise SettingError(
                 "missing values (NaN) need ", Mention("pretraining", "rbm"), ", which models them; else fill them in"
@@ -125,7 +129,6 @@ class RBMSettings:
         else:
             rate = self._automatic_rate(solver, visible, hidden, n_visible, n_hidden, slope)
         n_chains = choices.take("n_chains", self.n_chains, persistent_chains(batch_size))
-        of_gradient = f"the default of {type(gradient).__name__}"
         return replace(
             self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,
             n_chains=int(n_chains), learning_rate=float(choices.take("learning_rate", self.learning_rate, rate)),
@@ -142,6 +145,11 @@ class RBMSettings:
             return Resolved(solver.rate, "the rate of the solver")
         active = n_hidden * (0.5 if self.sparsity_target is None else self.sparsity_target)
         return machine_rate(min(visible.visible_rate(n_visible), hidden.rate), n_visible, n_hidden, active, slope)
+
+
+def centres(gradient: GradientEstimator) -> bool:
+    """Return whether units are centred by default with this gradient."""
+    return bool(getattr(gradient, "centered", False))
 
 
 def denoises_bits(gradient: GradientEstimator, visible: Unit) -> bool:

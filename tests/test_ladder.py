@@ -25,6 +25,7 @@ from deepbelief.gradients.trajectory import (
 from deepbelief.ladder import Ladder, bennett, difference, exchange_probability
 from deepbelief.machine import Machine
 from deepbelief.seeds import stream
+from deepbelief.settings import RBMSettings
 from deepbelief.sources import as_source
 from deepbelief.stack import Weights
 
@@ -255,7 +256,10 @@ def test_checkpoints_are_the_model_and_their_log_z_is_known(bk):
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "seed"), [(4, 0), (8, 1)])
 def test_both_modes_are_learned(n, seed):
-    """Half of the rows all 0, half all 1: no plain chain of a trained model goes from one to the other."""
+    """Half of the rows all 0, half all 1: no plain chain of a trained model goes from one to the other.
+
+    Units are centred by default; without that n = 8 ends at a divergence of 0.08 to 0.11.
+    """
     X = np.repeat([[0.0] * n, [1.0] * n], 20, axis=0)
     rbm = RBM(
         n // 2, gradient="ptt", learning_rate=1.0, n_iter=1000, batch_size=40, n_chains=100, weight_decay=0.0,
@@ -263,7 +267,7 @@ def test_both_modes_are_learned(n, seed):
     ).fit(X)  # fmt: skip
     weights = Weights(*(np.asarray(a, float) for a in (rbm.weights_.W, rbm.weights_.vbias, rbm.weights_.hbias)))
     log_p = -exact.free_energy(weights, X[[0, -1]]) - exact.log_z(weights)
-    assert -np.log(2) - log_p.mean() < 0.15  # 1000 updates; plain chains end in one mode, above 1
+    assert -np.log(2) - log_p.mean() < 0.06  # 1000 updates; plain chains end in one mode, above 1
     assert abs(np.exp(log_p[0]) - np.exp(log_p[1])) < 0.15
     assert rbm.history_[-1]["log_z"] == pytest.approx(exact.log_z(weights), abs=0.15)
 
@@ -324,6 +328,19 @@ def test_a_ladder_is_saved_with_the_model(tmp_path):
     rbm._state.arrays["gradient"]["ladder_W"] = rbm._state.arrays["gradient"]["ladder_W"][:1]
     with pytest.raises(DataError, match="of one ladder"):
         rbm.fit(X)
+
+
+def test_units_are_centred_by_default():
+    X = bits(40, 6)
+    chosen, given, plain = (
+        RBM(3, gradient="ptt", centered=centered, n_iter=2, random_state=0).fit(X) for centered in ("auto", True, False)
+    )
+    assert chosen.resolved_["centered"] == (True, "the default of PTT")
+    assert "centered" not in plain.resolved_
+    np.testing.assert_array_equal(chosen.components_, given.components_)
+    assert np.abs(chosen.components_ - plain.components_).max() > 0
+    without_means = RBMSettings("bernoulli", gradient="ptt", automatic=frozenset({"centered"})).resolve(40, 6, 3)
+    assert not without_means.centered
 
 
 def test_a_stack_is_pretrained_with_it():

@@ -162,6 +162,8 @@ class GradientEstimator(Protocol):
 
     An estimator is a frozen value. Arrays that persist between updates, such as Markov chains, are its state: `start`
     makes it, each call may change it in place, and checkpoints and model files keep it.
+
+    An attribute ``centered`` that is true makes ``centered="auto"`` centre the units; it may be absent.
     """
 
     @property

@@ -62,7 +62,8 @@ class PTT:
     are undone back to the last checkpoint, the optimizer's memory is cleared and the rate halved if fewer than
     ``reject`` of the exchanges are accepted, if the next checkpoint is due within 50 updates, or if its chains do not
     meet within ``max_sweeps``; the rate doubles back after every 100 updates. A run that continues from a trained model
-    starts with a checkpoint of that model. Bereux, Decelle, Furtlehner and Seoane, arXiv:2607.27077, 2026.
+    starts with a checkpoint of that model. Units are centred by default. Bereux, Decelle, Furtlehner and Seoane,
+    arXiv:2607.27077, 2026.
 
     ``history_`` reports ``n_rungs``, ``acceptance``, ``rejections``, ``rate_factor``, ``sweeps`` (of all
     thermalisations), ``unmet`` (checkpoints whose chains had not met after three attempts) and ``log_z``. Do not trust
@@ -105,6 +106,8 @@ class PTT:
     momentum: float | str = 0.0  # near a transition momentum carries the model too far
     is_model: bool = True
 
+    # Connections of units that are not centred change the weights of modes, whose noise then limits all steps.
+    centered: ClassVar[bool] = True
     growing: ClassVar[tuple[str, ...]] = (
         "ladder_W", "ladder_vbias", "ladder_hbias", "ladder_v", "ladder_log_z", "reservoir", "reservoir_energy",
     )  # fmt: skip

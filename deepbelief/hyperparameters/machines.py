@@ -85,7 +85,7 @@ MACHINE: Mapping[str, Setting] = {
             "Subtract its mean from each unit before units are multiplied: the data's mean for visible units, a "
             "running mean for hidden ones (Melchior, Fischer and Wiskott 2016). The model is the same, but its "
             "training depends less on whether 0 or 1 is the common state, and reaches better likelihoods. "
-            '``"auto"``: for tables of mixed columns.'
+            '``"auto"``: for tables of mixed columns and with ``gradient="ptt"``.'
         ),
         help="Centre the units by their means.",
     ),
