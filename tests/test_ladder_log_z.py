@@ -99,6 +99,17 @@ def test_rows_with_a_probability_above_1_are_noticed():
     assert not found.log_z.agrees
 
 
+def test_a_given_log_z_that_makes_rows_too_probable_is_noticed():
+    """Such as the one that training reported, passed as a number."""
+    weights = exact.tiny(6, 4)
+    V, true = exact.states(6), exact.log_z(exact.tiny(6, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert log_likelihood(weights, V, log_z=true).log_z == true
+    with pytest.warns(DeepBeliefWarning, match=r"the given log Z missed a mode.*probability above 1"):
+        assert log_likelihood(weights, np.repeat(V, 2, axis=0), log_z=-5.0).log_z == pytest.approx(true)
+
+
 def test_estimates_that_disagree_are_noticed():
     found = ladder_log_z(exact.tiny(6, 4), n_runs=20, n_sweeps=10)
     other = dataclasses.replace(found, log_z=found.log_z + 9, low=found.low + 9, high=found.high + 9)

@@ -22,6 +22,7 @@ from deepbelief.typing import Estimator, Float64Array, RowsLike, StrDict
 from deepbelief.units import states_of
 
 METHODS = ("auto", "exact", "ais", "ptt")
+ROUNDING = 0.01  # of a given log Z, in nats
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,10 +137,11 @@ def log_likelihood(
         raise SettingError(f"n_vectors must be an integer of at least 1, got {n_vectors!r}")
     source = as_source(X)
     check_rows(stack, source)
+    given = log_z is not None
     if log_z is None:
         log_z = _find_log_z(top, method, backend, ais)
     draws = unnormalised(stack, source, n_vectors=int(n_vectors), backend=backend)
-    if isinstance(log_z, LogZEstimate) and len(stack) == 1 and top.visible_unit.discrete:
+    if (given or isinstance(log_z, LogZEstimate)) and len(stack) == 1 and top.visible_unit.discrete:
         log_z = _at_least(log_z, source, draws[:, 0])
     value = log_z.log_z if isinstance(log_z, LogZEstimate) else float(log_z)
     low, high = (log_z.high, log_z.low) if isinstance(log_z, LogZEstimate) else (value, value)
@@ -199,9 +201,10 @@ def _filled(stack: Stack, source: RowSource) -> bool:
     return not is_exact(machine) and any(np.isnan(block).any() for block in blocks(source))
 
 
-def _at_least(log_z: LogZEstimate, source: RowSource, log_p: Float64Array) -> LogZEstimate:
-    """Return the estimate of log Z, or the contribution of the distinct rows to it where that is larger."""
-    if np.logaddexp.reduce(log_p) <= log_z.high:
+def _at_least(log_z: LogZEstimate | float, source: RowSource, log_p: Float64Array) -> LogZEstimate | float:
+    """Return log Z, or the contribution of the distinct rows to it where that is larger."""
+    value, high = (log_z.log_z, log_z.high) if isinstance(log_z, LogZEstimate) else (log_z, log_z + ROUNDING)
+    if np.logaddexp.reduce(log_p) <= high:
         return log_z
     different: dict[bytes, float] = {}
     start = 0
@@ -212,13 +215,16 @@ def _at_least(log_z: LogZEstimate, source: RowSource, log_p: Float64Array) -> Lo
     if not different:
         return log_z
     known = float(np.logaddexp.reduce(list(different.values())))
-    if known <= log_z.high:
+    if known <= high:
         return log_z
+    what = "the estimate" if isinstance(log_z, LogZEstimate) else "the given log Z"
     message = (
-        f"the estimate missed a mode of the model: with log Z = {log_z.log_z:.2f}, these {len(different)} distinct "
+        f"{what} missed a mode of the model: with log Z = {value:.2f}, these {len(different)} distinct "
         f"rows have a total probability above 1; log Z is at least {known:.2f}, and that value is used"
     )
     warnings.warn(DeepBeliefWarning(message, symptom="missed-mode"), stacklevel=3)
+    if not isinstance(log_z, LogZEstimate):
+        return known
     return replace(log_z, log_z=known, high=known, agrees=False)
 
 
