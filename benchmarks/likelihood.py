@@ -171,11 +171,13 @@ GRADIENTS = {
     "PCD-1, averaged": {"gradient": "pcd", "schedule": "constant", "averaging": 0.5},
     "FPCD-1": {"gradient": "fpcd"},
     "PT, 10 temperatures": {"gradient": "pt"},
+    "PTT": {"gradient": "ptt", "centered": False},
     "CD-1, centred": {"gradient": "cd", "momentum": 0.0, "centered": True},
     "CD-10, centred": {"gradient": "cd", "gibbs_steps": 10, "momentum": 0.0, "centered": True},
     "PCD-1, centred": {"gradient": "pcd", "centered": True},
     "FPCD-1, centred": {"gradient": "fpcd", "centered": True},
     "PT, 10 temperatures, centred": {"gradient": "pt", "centered": True},
+    "PTT, centred": {"gradient": "ptt", "centered": True},
 }
 
 
@@ -183,7 +185,8 @@ def gradients(options):
     """16 hidden units on 10,000 thresholded MNIST rows, exact test likelihood."""
     X, bits = mnist()[0][:10_000], binarize_rows(mnist("test")[0], "threshold")
     common = {"learning_rate": 0.05, "schedule": "linear", "batch_size": 100, "n_iter": 40, "binarize": "threshold"}
-    for name, settings in GRADIENTS.items():
+    for name in options.arms or GRADIENTS:
+        settings = GRADIENTS[name]
         found = [fit(16, X, random_state=seed, **(common | settings)) for seed in range(options.seeds or 3)]
         tests = [log_likelihood(rbm, bits).mean for rbm, _ in found]
         result = {"test": tests, "seconds": [seconds for _, seconds in found], **(common | settings)}
@@ -199,6 +202,7 @@ def main():
     parser.add_argument("--runs", type=int, default=100, help="of annealing")
     parser.add_argument("--finer", type=int, default=2, help="times more inverse temperatures than published")
     parser.add_argument("--models", help="folder that the large models are saved in")
+    parser.add_argument("--arms", nargs="+", choices=list(GRADIENTS), help="rows of the table of gradients")
     options = parser.parse_args()
     {"bars": bars, "small": small, "large": large, "dbn": dbn, "gradients": gradients}[options.row](options)
 

@@ -8,8 +8,10 @@ sequences within 80 % identity, 500 for each update. Training is by centred PCD-
 Samples start from the model without connections. They are compared by Pearson's correlation of the two-site connected
 correlations, over all pairs of sites and letters, with those of the weighted training sequences and of the validation
 sequences, which are weighted among themselves. The ceiling is that of training against validation sequences; as many
-training sequences drawn by weight as there are samples ("drawn") show what a perfect model reaches. Nats are per site
-and sequence. Results are written to `rna.json`.
+training sequences drawn by weight as there are samples ("drawn") show what a perfect model reaches. "aats" are the
+shares of sequences, and of samples, whose nearest neighbour is of the same kind (0.5 each for perfect samples). For
+them, a sequence is kept with its weight as probability, so that similar sequences count as about one; "aats_ceiling" is
+that of training against validation sequences. Nats are per site and sequence. Results are written to `rna.json`.
 
     python benchmarks/rna.py --split FOLDER
     adabmDCA train -d FOLDER/train.fasta -v FOLDER/valid.fasta -o DCA --alphabet rna \\
@@ -105,6 +107,12 @@ def drawn_from(means, groups, seed):
     return np.eye(p.shape[2])[np.minimum((p.cumsum(axis=2) <= u).sum(axis=2), p.shape[2] - 1)].reshape(means.shape)
 
 
+def thinned(rows, weights):
+    """Return the rows that remain if each is kept with its weight, at most 1, as probability, in random order."""
+    rng = np.random.default_rng(0)
+    return rng.permutation(rows[rng.random(len(rows)) < weights]).astype(float)
+
+
 def write_split(folder):
     """Write training and validation sequences as FASTA."""
     found = read_alignment(Path(os.environ["DEEPBELIEF_DATA"]) / "rna-rf00379" / "RF00379.fasta")
@@ -163,6 +171,9 @@ def main():
     name = f"{options.hidden} hidden, {options.updates} updates, seed {options.seed}"
     facts = {"train": len(train), "valid": len(valid), "effective": float(weights.sum())}
     facts["ceiling"], facts["chains"] = family.agreement(held)[1], options.chains
+    kept = {"train": thinned(train, weights), "valid": thinned(valid, among)}
+    facts["kept"] = {part: len(rows) for part, rows in kept.items()}
+    facts["aats_ceiling"] = nearest_of_own_kind(kept["train"], kept["valid"])
     drawn = np.random.default_rng(options.seed).choice(len(train), options.chains, p=weights / weights.sum())
     perfect = site_statistics(train[drawn], groups)
     facts["drawn"] = {"train": perfect.agreement(family)[1], "valid": perfect.agreement(held)[1]}
@@ -181,8 +192,9 @@ def main():
         found = site_statistics(states, groups)
         row = {"train": found.agreement(family)[1], "valid": found.agreement(held)[1]}
         row |= {"sites": found.agreement(family)[0], "seconds": time.process_time() - began}
+        row["aats"] = {part: nearest_of_own_kind(rows, states.astype(float)) for part, rows in kept.items()}
         facts.setdefault(method, {})[str(steps)] = row
-        print(method, steps, {key: round(value, 3) for key, value in row.items()}, flush=True)
+        print(method, steps, row, flush=True)
         add("rna", name, value=facts)
 
     began = time.process_time()
