@@ -274,3 +274,11 @@ def test_rows_of_a_source_that_are_not_finite_are_refused_in_scores():
     for score in (dbn.score_samples, dbn.log_likelihood):
         with pytest.raises(DataError, match="row 7"):
             score(ArraySource(X))
+
+
+def test_the_held_out_share_of_the_first_template_is_that_of_all_layers(X):
+    for first, second in ((0.2, 0.0), (0.0, 0.2)):
+        templates = [RBM(n_iter=1, validation_fraction=share) for share in (first, second)]
+        history = DBN((6, 4), rbm=templates, random_state=0).fit(X).history_
+        watched = [record["layer"] for record in history if record["free_energy_gap"] is not None]
+        assert watched == ([1, 2] if first else [])
