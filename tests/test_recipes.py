@@ -487,7 +487,7 @@ def test_a_classifier_of_images_denoises_the_sizes_that_are_suggested():
 
 
 def test_an_autoencoder_of_many_rows_is_tuned_for_as_many_updates_as_its_recipe():
-    settings = autoencoder_settings(FineTuneSettings(), Choices(), 2)
+    settings = autoencoder_settings(FineTuneSettings(), Choices(), (784, 500, 250))
     assert settings.resolve(60_000, 0.1).max_iter == 60
 
 

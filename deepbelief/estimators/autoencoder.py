@@ -203,7 +203,7 @@ class DeepAutoencoder(
         validation = None
         if self.early_stopping:
             train, validation = hold_out(train, self.validation_fraction, self._seed, by_class=False)
-        settings = autoencoder_settings(settings, choices, len(self.pretrained_stack_))
+        settings = autoencoder_settings(settings, choices, self.pretrained_stack_.sizes)
         return Problem(hidden, head, loss, train, validation, settings, history, self._seed, self.tied, choices)
 
     def _settings(self) -> FineTuneSettings:

@@ -36,7 +36,7 @@ from deepbelief.pretraining import Pretrained
 from deepbelief.recipes.presets import kept_from_preset
 from deepbelief.recipes.pretraining_rules import GIVEN, without_effect
 from deepbelief.recipes.resolved import Choices, Resolved, choices_of_file, is_auto, plain_choices, resolution_lines
-from deepbelief.recipes.tuning_rules import AUTOENCODING
+from deepbelief.recipes.tuning_rules import AUTOENCODING, autoencoder_decay
 from deepbelief.row_windows import memory_bytes
 from deepbelief.schedules import get_schedule, needs_validation
 from deepbelief.sizing import warn_batch_size
@@ -209,13 +209,16 @@ def finetune_settings(estimator: Estimator) -> FineTuneSettings:
     return settings
 
 
-def autoencoder_settings(settings: FineTuneSettings, choices: Choices, n_layers: int) -> FineTuneSettings:
-    """Return an autoencoder's settings: dropout is symmetric and spares the code, automatic regularisation is off."""
+def autoencoder_settings(settings: FineTuneSettings, choices: Choices, sizes: Sequence[int]) -> FineTuneSettings:
+    """Return an autoencoder's settings: dropout is symmetric and spares the code, and is off by default.
+
+    ``sizes`` are the numbers of inputs and of units of each layer up to the code.
+    """
     nothing = Resolved(0.0, "an autoencoder")
-    names = ("alpha", "dropout", "input_dropout")
-    settings = replace(settings, **{name: choices.take(name, getattr(settings, name), nothing) for name in names})
+    rules = {"alpha": autoencoder_decay(sizes[0], sizes[-1]), "dropout": nothing, "input_dropout": nothing}
+    settings = replace(settings, **{n: choices.take(n, getattr(settings, n), rule) for n, rule in rules.items()})
     dropout: Any = settings.dropout
-    below = [dropout] * (n_layers - 1) if isinstance(dropout, (int, float)) else list(dropout)
+    below = [dropout] * (len(sizes) - 2) if isinstance(dropout, (int, float)) else list(dropout)
     return replace(settings, dropout=[*below, 0.0, *reversed(below)], extent=AUTOENCODING)
 
 

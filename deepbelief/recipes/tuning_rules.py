@@ -12,6 +12,8 @@ DROPPED = {"few": (0.5, 0.2), "many": (0.2, 0.1)}  # of hidden units and of inpu
 PRETRAINED_DECAY = 3e-5
 DROPPED_DECAY = {"few": 0.0, "many": 5e-6}  # where units are dropped
 ROWS_OF_FEW = 20  # rows in a minibatch
+CODE_DECAY = 1e-4  # of autoencoders with short codes, which overfit
+SHORT = 10  # minimum number of inputs per code unit of a short code
 DECAY_ROWS = 5.0  # weight decay of layers that are not pretrained, times the number of rows
 RATE_OF_FEW = 0.1
 RATE_OF_LINEAR = 0.01  # of pretrained layers made linear; gains multiply: 0.03 diverges with 3 layers on 784 columns
@@ -134,6 +136,25 @@ def tuning_decay(n_labelled: int, *, pretrained: bool, dropout: float = 0.0) -> 
     if pretrained:
         return Resolved(PRETRAINED_DECAY, "layers that are pretrained")
     return Resolved(DECAY_ROWS / n_labelled, f"{DECAY_ROWS:g} / {n_labelled:,} rows: layers that are not pretrained")
+
+
+def autoencoder_decay(n_inputs: int, n_code: int) -> Resolved:
+    """Return the weight decay of an autoencoder.
+
+    Parameters
+    ----------
+    n_inputs : int
+    n_code : int
+        Units of the code.
+
+    Examples
+    --------
+    >>> autoencoder_decay(784, 30).value, autoencoder_decay(784, 250).value
+    (0.0001, 0.0)
+    """
+    if n_inputs >= SHORT * n_code:
+        return Resolved(CODE_DECAY, f"a code of {n_code} units for {n_inputs} inputs")
+    return Resolved(0.0, "an autoencoder whose code is not short")
 
 
 def hidden_dropout(facts: Supervision) -> Resolved:
