@@ -486,6 +486,16 @@ def test_a_classifier_of_images_denoises_the_sizes_that_are_suggested():
     )
 
 
+def test_autoencoders_with_short_codes_have_weight_decay():
+    X = np.random.default_rng(0).random((30, 40))
+    template = RBM(n_iter=1)
+    for sizes, alpha in (((8, 4), 1e-4), ((8, 5), 0.0), ((4, 8), 0.0)):
+        net = DeepAutoencoder(sizes, rbm=template, max_iter=1, random_state=0).fit(X)
+        assert net.resolved_["alpha"].value == alpha
+    given = DeepAutoencoder((8, 4), rbm=template, alpha=0.0, max_iter=1, random_state=0).fit(X)
+    assert "alpha" not in given.resolved_
+
+
 def test_an_autoencoder_of_many_rows_is_tuned_for_as_many_updates_as_its_recipe():
     settings = autoencoder_settings(FineTuneSettings(), Choices(), (784, 500, 250))
     assert settings.resolve(60_000, 0.1).max_iter == 60

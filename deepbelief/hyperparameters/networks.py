@@ -146,9 +146,10 @@ FINE_TUNING: Mapping[str, Setting] = {
         Bounds(0, auto=True),
         doc=(
             "L2 factor of the weights: (alpha / 2) ||W||**2 is added to the mean loss. (`MLPClassifier` divides "
-            'its alpha by the batch size.) ``"auto"``: 3e-5 for pretrained layers, 5 / labelled rows for others.'
+            'its alpha by the batch size.) ``"auto"``: 3e-5 for pretrained layers, 5 / labelled rows for others; for '
+            "autoencoders 1e-4 with at least 10 inputs for each unit of the code, and 0 with fewer."
         ),
-        help="L2 factor of the weights; auto: 3e-5, of autoencoders 0.",
+        help="L2 factor of the weights; auto: 3e-5, of autoencoders 1e-4 for short codes, else 0.",
         off=0.0,
     ),
     "l1": Setting(
