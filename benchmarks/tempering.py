@@ -31,8 +31,8 @@ SETTINGS = {
     },
     "ghz": {"learning_rate": 1.0, "n_iter": 8000, "batch_size": 40, "n_chains": 100, "weight_decay": 0.0},
     "bars": {
-        "n_components": 16, "learning_rate": 0.3, "n_iter": 20_000, "batch_size": 30, "n_chains": 500,
-        "centered": True, "weight_decay": 0.0,
+        "n_components": 16, "learning_rate": 6.0, "n_iter": 10_000, "batch_size": 30, "n_chains": 2000,
+        "averaging": 0.3, "centered": True, "weight_decay": 0.0,
     },
 }  # fmt: skip
 
