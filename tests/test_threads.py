@@ -354,3 +354,31 @@ def test_loops_run_in_a_child_of_fork():
         print(np.array_equal(x, y))
     """
     assert run_alone(program, OPENBLAS_NUM_THREADS="2") == ["0", "0", "0", "True"]
+
+
+SEARCH = """
+import os
+import numpy as np
+from sklearn.model_selection import GridSearchCV
+from threadpoolctl import threadpool_info
+from deepbelief import RBM
+from deepbelief.backends import loops
+
+def threads(estimator, X, y=None):
+    of_blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    return float(max(*of_blas, loops.load().slots(64).max() + 1))
+
+X = (np.random.default_rng(0).random((60, 20)) < 0.5).astype(np.float32)
+search = GridSearchCV(RBM(8, n_iter=1, random_state=0), {"learning_rate": [0.1, 0.05]}, scoring=threads, cv=2, n_jobs=2)
+print(int(search.fit(X).cv_results_["mean_test_score"].max()), len(os.sched_getaffinity(0)), int(threads(None, None)))
+"""
+
+
+@pytest.mark.slow
+def test_two_jobs_of_a_search_use_no_more_threads_than_there_are_processors():
+    own = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    done = subprocess.run([sys.executable, "-c", SEARCH], capture_output=True, text=True, env=own, check=False)
+    assert done.returncode == 0, done.stderr
+    of_a_job, processors, alone = map(int, done.stdout.split())
+    assert 2 * of_a_job <= max(2, processors)
+    assert alone <= processors
