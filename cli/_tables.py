@@ -103,16 +103,24 @@ def clamped_values(schema: "Schema | None", values: Mapping[str, str]) -> dict[s
         if column is None or not column.width:
             raise SettingError("--clamp: ", unknown("column", name, [column.name for column in schema.used]))
         if column.kind == "category":
-            categories = {f"{v:g}" if isinstance(v, float) else str(v): v for v in column.values}
-            if text not in categories:
+            categories = {f"{v:.{DIGITS}g}" if isinstance(v, float) else str(v): v for v in column.values}
+            same = [v for v in column.values if isinstance(v, float) and v == _number(text)]
+            if text not in categories and not same:
                 raise SettingError("--clamp: ", unknown(f"value of {name!r}", text, categories))
-            found[name] = categories[text]
+            found[name] = categories.get(text, *same)
             continue
-        try:
-            found[name] = float(text)
-        except ValueError as error:
-            raise SettingError(f"--clamp: the column {name!r} is a number, got {text!r}") from error
+        number = _number(text)
+        if number is None:
+            raise SettingError(f"--clamp: the column {name!r} is a number, got {text!r}")
+        found[name] = number
     return found
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def column_lines(schema: "Schema") -> list[tuple[str, str]]:
@@ -183,11 +191,14 @@ def set_unknown(model: "Model", handle_unknown: str) -> None:
     first.handle_unknown = handle_unknown
 
 
-def plain(values: Any, missing: Any, column: Any) -> list[Any]:
-    """Return values of a column as Python's: whole numbers as integers, None where they are missing."""
+def plain(values: Any, missing: Any, column: Any, *, rounded: bool = False) -> list[Any]:
+    """Return values of a column as Python's: whole numbers as integers, None where they are missing.
+
+    With ``rounded``, other numbers in columns of whole numbers are rounded.
+    """
     whole = column is not None and column.is_whole
-    found = zip(list(values.tolist()), list(missing), strict=True)
-    return [None if gone else round(value) if whole and isinstance(value, float) else value for value, gone in found]
+    found = [None if gone else value for value, gone in zip(list(values.tolist()), list(missing), strict=True)]
+    return [round(v) if whole and isinstance(v, float) and (rounded or v.is_integer()) else v for v in found]
 
 
 def written(values: Any, missing: Any, column: Any) -> list[str]:

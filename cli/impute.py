@@ -252,7 +252,7 @@ def write_filled(out: str, table: Table, filled: StrDict, schema: "Schema") -> N
     for name in table.gaps:
         values = np_objects(filled[name])
         still = [value is None or value != value for value in values]
-        new[name] = plain(values, still, None if schema is None else schema.column(name))
+        new[name] = plain(values, still, None if schema is None else schema.column(name), rounded=True)
     if Path(out).suffix.lower() == ".parquet":
         from deepbelief.sources.frames import with_columns
         from deepbelief.sources.parquet import read_parquet_table

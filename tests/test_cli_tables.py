@@ -15,10 +15,12 @@ from cli_runs import bad, good, run
 from tables import case_by_case
 
 from deepbelief import DBN, RBM, AnomalyDetector, learning_rate_sweep, load, save
+from deepbelief.cli._tables import clamped_values
 from deepbelief.datasets import open as open_data
-from deepbelief.errors import DataError
+from deepbelief.errors import DataError, SettingError
 from deepbelief.evaluation import find_outliers
 from deepbelief.sources.schema import Schema
+from deepbelief.sources.table_columns import Column
 from deepbelief.sources.table_files import read_table
 
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "datasets" / "tables"
@@ -195,6 +197,18 @@ def test_columns_can_be_clamped(folder, tmp_path):
     }.items():
         assert message in bad(*asked, "--clamp", clamp)
     assert "'size' is not a list of values such as" in run(*asked, "--clamp", "size").stderr
+    good(*asked, "--clamp", "count=2.5", "--out", tmp_path / "s.csv", "--force")
+    # It is not rounded, though the numbers of the training rows are whole.
+    assert (pd.read_csv(tmp_path / "s.csv")["count"] == 2.5).all()
+
+
+def test_categories_that_are_numbers_are_clamped_by_their_value():
+    column = Column("n", "category", "float64", (0.1, 1234567.0, 1234568.0))
+    schema = Schema((column,), "array")
+    for text, value in {"1234567": 1234567, "1234568.0": 1234568, ".1": 0.1, "1e-1": 0.1}.items():
+        assert clamped_values(schema, {"n": text}) == {"n": value}
+    with pytest.raises(SettingError, match=r"choose one of 0\.1, 1234567, 1234568"):
+        clamped_values(schema, {"n": "2"})
 
 
 def test_drawn_rows_have_missing_values_where_they_are_asked_for(folder, tmp_path):

@@ -270,6 +270,10 @@ def test_rows_that_break_a_group_are_told():
         assert one_hot_groups(as_source(X), tell=True) == [slice(4, 7)]
         one_hot_groups(as_source(nearly_constant.astype(float)), tell=True)
         one_hot_groups(as_source((rng.random((300, 8)) < 0.3).astype(float)), tell=True)
+    many = np.eye(3)[rng.integers(0, 3, (300, 9))].reshape(300, -1)
+    many[7] = 0
+    with pytest.warns(DataWarning, match=r"columns 12 to 14 in all rows but 1, such as row 7; and 4 more groups"):
+        one_hot_groups(as_source(many), tell=True)
 
 
 def test_columns_of_other_values_make_no_group():

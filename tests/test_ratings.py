@@ -64,6 +64,17 @@ def test_an_absent_rating_is_not_a_zero():
         rbm.impute(np.array([[0.0, 1.0], [-1.0, np.nan]]))
 
 
+def test_ratings_are_clamped():
+    stars, known = simulated(40, 6)
+    rbm = RBM(2, n_iter=1, random_state=0).fit(Ratings(np.where(known, stars, np.nan)))
+    first, second = rbm.schema_.names[:2]
+    drawn = rbm.sample(3, n_steps=2, clamp={second: 5, first: [1, None, 2]}, random_state=0)
+    assert drawn[:, 1].tolist() == [5] * 3
+    assert drawn[[0, 2], 0].tolist() == [1, 2]
+    with pytest.raises(DataError, match=r"user 1, .*: 9 is not a rating from 1 to 5"):
+        rbm.sample(2, clamp={first: [None, 9]})
+
+
 def test_known_ratings_are_not_judged_by():
     """A prediction from the very ratings that judge it is told."""
     stars, seen = simulated(40, 8)

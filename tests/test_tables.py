@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 from sklearn.base import clone
@@ -138,6 +139,41 @@ def test_clamped_numbers_are_returned_as_given(rbm):
         assert held["n"].tolist() == [2.5] * 40  # a dtype of integers could not hold it
         assert held["kind"].tolist() == ["a"] * 40
     assert counts.sample(4, n_steps=2, clamp={"n": 2}, random_state=0)["n"].dtype == table["n"].dtype
+
+
+@case_by_case("dtype, value", [("uint8", 300), ("uint8", -1), ("Int8", 128), ("int64", 1e30), ("float16", 1e6)])
+@case_by_case("library", ["pandas", "polars", "pyarrow"])
+def test_a_clamped_number_that_its_dtype_cannot_hold_changes_the_dtype(dtype, value, library):
+    table = pd.DataFrame({"n": np.arange(60) % 9, "kind": list("abc") * 20}).astype({"n": dtype})
+    table = {"pandas": table, "polars": pl.from_pandas(table), "pyarrow": pa.Table.from_pandas(table)}[library]
+    drawn = RBM(2, n_iter=1, random_state=0).fit(table).sample(2, n_steps=1, clamp={"n": value}, random_state=0)
+    assert [float(n) for n in np.asarray(drawn["n"])] == [value] * 2
+
+
+@case_by_case(
+    "sizes", [[1, 2, 3], (1, 2, 3), range(1, 4), pd.Series([1, 2, 3], index=[7, 8, 9]), pl.Series([1, 2, 3]),
+              pd.Categorical([1, 2, 3]), pa.array([1, 2, 3])],
+)  # fmt: skip
+def test_clamped_values_come_as_any_sequence_beside_single_ones(rbm, sizes):
+    drawn = rbm.sample(3, n_steps=2, clamp={"size": sizes, "count": np.array(2), "colour": "blue"}, random_state=0)
+    assert drawn["size"].tolist() == [1, 2, 3]
+    assert drawn["count"].tolist() == [2] * 3
+    assert drawn["colour"].tolist() == ["blue"] * 3
+
+
+def test_columns_of_plain_numbers_are_clamped_by_their_names():
+    X = np.random.default_rng(0).integers(0, 2, (60, 3)).astype(float)
+    rbm, how = RBM(2, n_iter=1, random_state=0).fit(pd.DataFrame(X, columns=list("abc"))), {"random_state": 0}
+    expected = rbm.sample(3, clamp=[0, np.nan, 1], **how)
+    for clamp in ({"c": 1, "a": 0}, pd.DataFrame({"c": [1], "b": [np.nan], "a": [0]})):
+        np.testing.assert_array_equal(rbm.sample(3, clamp=clamp, **how), expected)
+    np.testing.assert_array_equal(rbm.sample(3, clamp={"b": [0, None, 1]}, **how)[[0, 2], 1], [0, 1])
+    with pytest.raises(DataError, match="unknown column 'd'"):
+        rbm.sample(3, clamp={"d": 1})
+    with pytest.raises(DataError, match="had no names: pass an array"):
+        RBM(2, n_iter=1, random_state=0).fit(X).sample(3, clamp={"a": 1})
+    with pytest.raises(DataError, match="clamp must be numbers: "):
+        rbm.sample(3, clamp="abc")
 
 
 def test_holes_are_filled_and_all_else_stays(rbm):

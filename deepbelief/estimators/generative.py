@@ -12,7 +12,7 @@ from deepbelief.errors import DataError, Mention, SettingError, unknown
 from deepbelief.estimators.base import check_backend, check_number, first_layer, on_device
 from deepbelief.estimators.fitted import FittedState
 from deepbelief.estimators.streams import next_stream
-from deepbelief.estimators.tables import clamped, completed, decoded, encoded, schema_of
+from deepbelief.estimators.tables import clamped, completed, decoded, encoded, in_order, schema_of
 from deepbelief.layer import LayerState
 from deepbelief.machine import Machine
 from deepbelief.sampling import check_generative, fill_in, sample
@@ -53,8 +53,8 @@ class GenerativeMixin:
             Divisor of the energy: below 1, rows are more typical; above 1, they are more varied. Bernoulli and softmax
             units only.
         clamp : array-like of shape (n_features,) or (n_samples, n_features), mapping or table, optional
-            Clamped values, in the units of the data; NaN leaves a value free. For models of tables, a mapping of
-            columns to values, or a table; all other columns are free.
+            Clamped values, in the units of the data; NaN leaves a value free. For models of tables and of named
+            columns, a mapping of columns to values, or a table; all other columns are free.
         missing : bool, default=False
             For models of tables only: also draw which values are missing, as in the training rows. Columns in
             which less than 5 % of the values, or fewer than 10, are missing there stay complete.
@@ -271,6 +271,8 @@ def drawn(
     if clamp is not None and schema is not None:
         clamp, values = clamped(schema, clamp, n_samples)
         clamp = clamp[0] if len(clamp) == 1 else clamp
+    elif clamp is not None:
+        clamp = in_order(model, clamp, n_samples)
     held = None if clamp is None else _clamped(clamp, n_samples, weights.n_visible - n_labels, weights.W.dtype)
     if labels is not None:
         free = np.full((n_samples, weights.n_visible - n_labels), np.nan, weights.W.dtype)
@@ -288,7 +290,10 @@ def drawn(
 
 def _clamped(clamp: RowsLike, n_samples: int, n_columns: int, dtype: DtypeLike) -> Array:
     """Return the clamped values of each sample."""
-    held = np.asarray(clamp, dtype=dtype)
+    try:
+        held = np.asarray(clamp, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"clamp must be numbers: {error}") from error
     if held.shape not in {(n_columns,), (n_samples, n_columns)} or np.isinf(held).any():
         raise DataError(
             f"clamp must be {n_columns} numbers, or {n_samples} rows of them, NaN where a value is free; got "

@@ -17,17 +17,17 @@ from sklearn.utils.validation import validate_data
 
 from deepbelief import hdf5
 from deepbelief.components import Component, MultiPrediction, Smooth
-from deepbelief.errors import DataError, DataWarning, Mention, SettingError, user_level
+from deepbelief.errors import DataError, DataWarning, Mention, SettingError, unknown, user_level
 from deepbelief.recipes.density_rules import DENSITY, density_rate
 from deepbelief.recipes.presets import PRESETS
 from deepbelief.recipes.resolved import Resolved
 from deepbelief.schedules import warm_up_decay
 from deepbelief.settings import RBMSettings
 from deepbelief.sources import RowSource
-from deepbelief.sources.frames import as_frame, check_different_names, is_table, needs_schema, with_columns
+from deepbelief.sources.frames import Frame, as_frame, check_different_names, is_table, needs_schema, with_columns
 from deepbelief.sources.ratings import LIBRARY as RATINGS
 from deepbelief.sources.schema import Schema, table_schema
-from deepbelief.sources.table_columns import Column
+from deepbelief.sources.table_columns import Column, numbers_of
 from deepbelief.typing import Array, Estimator, RowsLike, StrDict, StrMapping, TableLike
 
 N_UPDATES = 2000  # of a table's layer
@@ -290,22 +290,59 @@ def clamped(schema: Schema, clamp: RowsLike, n_samples: int) -> Clamped:
     DataError
         If the values are neither one row nor one for each sample, or do not fit the columns.
     """
-    if isinstance(clamp, Mapping):
-        lists = {str(n): list(v) if isinstance(v, (list, tuple, np.ndarray)) else [v] for n, v in clamp.items()}
-        frame = as_frame(lists)
-    elif is_table(clamp):
-        frame = as_frame(clamp)
-    else:
+    if not is_table(clamp):
         raise DataError(f"`clamp` must map names of columns to values, or be a table, got {type(clamp).__name__}.")
-    if frame.n_rows not in {1, n_samples}:
-        allowed = "1 row" if n_samples == 1 else f"1 row or {n_samples}"
-        raise DataError(f"`clamp` must have {allowed}, as many as samples, got {frame.n_rows}.")
+    frame = _clamped_frame(clamp, n_samples)
     given: dict[str, list[object]] = {}
     for i, name in enumerate(frame.names):
         values, missing = frame.column(i)
         given[name] = [None if free else value for value, free in zip(values.tolist(), missing, strict=True)]
     free: dict[str, list[object]] = {name: [None] * frame.n_rows for name in schema.names}
     return Clamped(schema.encode({**free, **given}, gaps=False), given)
+
+
+def in_order(model: Estimator, clamp: RowsLike, n_samples: int) -> RowsLike:
+    """Return the clamped values of a model of plain numbers as an array, in the order of the model's columns.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        Without a schema.
+    clamp : array-like, mapping or table
+        Columns that a mapping or table does not name are free.
+    n_samples : int
+
+    Raises
+    ------
+    DataError
+        If the model has no such columns, or there is neither one row nor one for each sample.
+    """
+    names = getattr(model, "feature_names_in_", None)
+    if not is_table(clamp) or (names is None and not isinstance(clamp, Mapping)):
+        return clamp
+    if names is None:
+        raise DataError("`clamp` names columns, and the training rows had no names: pass an array")
+    frame, places = _clamped_frame(clamp, n_samples), {name: place for place, name in enumerate(names)}
+    held = np.full((frame.n_rows, len(names)), np.nan)
+    for i, name in enumerate(frame.names):
+        if name not in places:
+            raise DataError("`clamp`: ", unknown("column", name, names))
+        values, missing = frame.column(i)
+        held[~missing, places[name]] = numbers_of(values[~missing], name, missing)
+    return held[0] if len(held) == 1 else held
+
+
+def _clamped_frame(clamp: RowsLike, n_samples: int) -> Frame:
+    """Return the columns of a mapping or table with one row or one for each sample; single values are repeated."""
+    if isinstance(clamp, Mapping):
+        lists = {str(name): np.atleast_1d(np.asarray(values, dtype=object)) for name, values in clamp.items()}
+        n_rows = max((len(values) for values in lists.values()), default=0)
+        clamp = {name: np.repeat(values, n_rows) if len(values) == 1 else values for name, values in lists.items()}
+    frame = as_frame(clamp)
+    if frame.n_rows not in {1, n_samples}:
+        allowed = "1 row" if n_samples == 1 else f"1 row or {n_samples}"
+        raise DataError(f"`clamp` must have {allowed}, as many as samples, got {frame.n_rows}.")
+    return frame
 
 
 def _with_clamped(found: StrDict, clamp: Mapping[str, Sequence[object]]) -> StrDict:

@@ -1,5 +1,6 @@
 """Tables of pandas, polars, pyarrow, mappings and arrays as columns of values, and back."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from deepbelief.errors import DataError
 from deepbelief.sources.ratings import LIBRARY as RATINGS
 from deepbelief.sources.ratings import Ratings
 from deepbelief.typing import Array, RowsLike, StrDict, TableLike
+
+_KIND_AND_BITS = re.compile(r"(u?int|float)(\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,9 +274,19 @@ def frame_like(
 
 
 def _fit(column: Sequence[object], dtype: str) -> bool:
-    """Return whether a dtype can hold the numbers of a column: one of integers holds no others."""
-    whole = dtype.lower().startswith(("int", "uint"))
-    return not whole or all(float(value).is_integer() for value in column if isinstance(value, (int, float)))
+    """Return whether a dtype can hold the numbers of a column: one of integers holds no others, nor larger ones."""
+    numbers = [value for value in column if isinstance(value, (int, float))]
+    found = _KIND_AND_BITS.match(dtype.lower())
+    if found is None or not numbers:
+        return True
+    kind, bits = found[1], int(found[2])
+    low, high = min(numbers), max(numbers)
+    if kind == "float":
+        largest = float(np.finfo(f"float{bits}").max)
+        return -largest <= low and high <= largest
+    signed = kind == "int"
+    fits = -signed * 2 ** (bits - 1) <= low and high < 2 ** (bits - signed)
+    return fits and all(float(value).is_integer() for value in numbers)
 
 
 def _pandas(
@@ -288,7 +301,7 @@ def _pandas(
         series = pd.Series(list(column), dtype=object)
         plain = dtype.startswith(("int", "uint")) and "[" not in dtype
         if not _fit(column, dtype):
-            dtype, plain = ("float64" if plain else "Float64"), False
+            dtype, plain = ("float64" if plain or dtype.startswith("float") else "Float64"), False
         elif plain and whole:
             dtype = "float64"  # the dtype that pandas uses for integers with missing values
         if dtype == "bool" and whole:

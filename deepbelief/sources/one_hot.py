@@ -11,6 +11,7 @@ from deepbelief.typing import Array
 
 MAX_COLUMNS = 8192  # whose products of pairs are kept
 MAX_WRONG = 0.01  # share of rows that break a group which the user is told of
+MAX_TOLD = 5  # groups that one warning names
 
 
 def one_hot_groups(source: RowSource, *, tell: bool = False) -> list[slice]:
@@ -85,15 +86,19 @@ def _groups(together: Array, gone: Array, bits: Array, n: int, n_wrong: int) -> 
 
 def _warn_of_broken(source: RowSource, groups: list[slice]) -> None:
     """Warn of columns that would be groups without a few rows, which may be faulty."""
-    told = []
-    for group in groups:
-        first, count, start = None, 0, 0
-        for block in blocks(source):
+    wrong: list[list[int]] = [[] for _ in groups]
+    start = 0
+    for block in blocks(source) if groups else ():
+        for group, found in zip(groups, wrong, strict=True):
             rows = np.flatnonzero((block[:, group].sum(axis=1) != 1) & ~np.isnan(block[:, group]).any(axis=1))
-            first = start + int(rows[0]) if first is None and len(rows) else first
-            count, start = count + len(rows), start + len(block)
-        if first is not None:
-            told.append(f"columns {group.start} to {group.stop - 1} in all rows but {count}, such as row {first}")
+            found.extend((start + rows).tolist())
+        start += len(block)
+    told = [
+        f"columns {group.start} to {group.stop - 1} in all rows but {len(rows)}, such as row {rows[0]}"
+        for group, rows in zip(groups, wrong, strict=True) if rows
+    ]  # fmt: skip
+    if len(told) > MAX_TOLD:
+        told[MAX_TOLD:] = [f"and {len(told) - MAX_TOLD} more groups of columns"]
     if told:
         message = f"nearly one-hot, and not taken as groups: {'; '.join(told)}. Correct these rows, or leave them out"
         warnings.warn(DataWarning(message), stacklevel=user_level())

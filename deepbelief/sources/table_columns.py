@@ -215,7 +215,7 @@ def _read(frame: Frame, i: int, wanted: str | None, reading: Reading, weights: A
         return Column(name, "dropped", dtype, reason="as asked")
     kind = wanted or ("number" if frame.numeric[i] else "category")
     if kind == "number":
-        numbers, own = _as_numbers(known, name, missing), None if weights is None else counted(weights[~missing])
+        numbers, own = numbers_of(known, name, missing), None if weights is None else counted(weights[~missing])
         return _number(name, dtype, numbers, reading, wanted is not None, own_unit, own)
     categories = _categories(known, name)
     if len(categories) == 1 and wanted is None and not own_unit:
@@ -260,18 +260,20 @@ def check_ratings(frame: Frame, column: Column) -> None:
     ------
     DataError
     """
-    values = frame.column(frame.names.index(column.name))[0]
-    with np.errstate(invalid="ignore"):
-        wrong = np.flatnonzero((values < column.low[0]) | (values > column.high[-1]))
+    values, missing = frame.column(frame.names.index(column.name))
+    known = numbers_of(values[~missing], column.name, missing)
+    outside = (known < column.low[0]) | (known > column.high[-1])
+    wrong = np.flatnonzero(~missing)[outside]
     if len(wrong) and column.low == column.high:
         raise DataError(
-            f"user {wrong[0]}, {column.name}: {values[wrong[0]]:g} is not a rating from {column.low[0]:g} to "
+            f"user {wrong[0]}, {column.name}: {known[outside][0]:g} is not a rating from {column.low[0]:g} to "
             f"{column.high[-1]:g}; absent ratings are NaN, or absent entries of Ratings(sparse matrix)",
             row=int(wrong[0]),
         )
 
 
-def _as_numbers(known: Array, name: str, missing: Array) -> Array:
+def numbers_of(known: Array, name: str, missing: Array) -> Array:
+    """Return the known values of a column as numbers, or raise DataError with the row of the first that is none."""
     try:
         numbers: Array = known.astype(np.float64)
     except (TypeError, ValueError):
@@ -347,7 +349,7 @@ def cells_of(frame: Frame, i: int, column: Column, handle_unknown: str | None) -
     cells = np.full(len(values), -1 if column.missing_unit is None else column.missing_unit, np.intp)
     known = values[~missing]
     if column.kind == "number":
-        cells[~missing] = np.searchsorted(np.array(column.edges), _as_numbers(known, column.name, missing))
+        cells[~missing] = np.searchsorted(np.array(column.edges), numbers_of(known, column.name, missing))
         return cells
     places = {value: place for place, value in enumerate(column.values)}
     found = np.array([places.get(value, -1) for value in known.tolist()], np.intp)
