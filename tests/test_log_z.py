@@ -216,6 +216,9 @@ def test_log_likelihood_of_rows(visible, n_visible, n_hidden, method):
     assert f"{found.mean:.2f} nats per row" in str(found)
     again = log_likelihood(weights, X, log_z=found.log_z)
     np.testing.assert_array_equal(again.rows, found.rows)
+    for wrong in ("1", np.nan, np.inf, -np.inf, True):
+        with pytest.raises(SettingError, match="log_z must be a number"):
+            log_likelihood(weights, X, log_z=wrong)
 
 
 def test_densities_are_in_the_units_of_the_rows():

@@ -161,6 +161,20 @@ def test_clamped_values_come_as_any_sequence_beside_single_ones(rbm, sizes):
     assert drawn["colour"].tolist() == ["blue"] * 3
 
 
+@case_by_case("library", ["pandas", "polars", "array"])
+def test_clamped_numbers_may_be_texts(library):
+    table = pd.DataFrame({"n": np.arange(60) % 9, "kind": [0, 1, 2] * 20, "constant": 1})
+    table = {"pandas": table, "polars": pl.from_pandas(table), "array": table.to_numpy()}[library]
+    names = list(getattr(table, "columns", ["x0", "x1", "x2"]))
+    rbm = RBM(2, n_iter=1, columns={names[1]: "category", names[2]: "dropped"}, random_state=0).fit(table)
+    drawn = np.asarray(rbm.sample(3, n_steps=1, clamp={names[0]: ["2.5", None, "3"], names[2]: "2"}, random_state=0))
+    assert drawn[[0, 2], 0].tolist() == [2.5, 3]
+    assert drawn[:, 2].tolist() == [2] * 3
+    for name in names[::2]:
+        with pytest.raises(DataError, match=f"row 0, column '{name}': 'abc' is not a number"):
+            rbm.sample(3, clamp={name: "abc"})
+
+
 def test_columns_of_plain_numbers_are_clamped_by_their_names():
     X = np.random.default_rng(0).integers(0, 2, (60, 3)).astype(float)
     rbm, how = RBM(2, n_iter=1, random_state=0).fit(pd.DataFrame(X, columns=list("abc"))), {"random_state": 0}

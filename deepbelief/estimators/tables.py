@@ -296,9 +296,20 @@ def clamped(schema: Schema, clamp: RowsLike, n_samples: int) -> Clamped:
     given: dict[str, list[object]] = {}
     for i, name in enumerate(frame.names):
         values, missing = frame.column(i)
+        if _holds_numbers(schema.column(name)) and not frame.numeric[i]:  # such as numbers in texts
+            known = numbers_of(values[~missing], name, missing)
+            values = np.full(len(values), np.nan)
+            values[~missing] = known
         given[name] = [None if free else value for value, free in zip(values.tolist(), missing, strict=True)]
     free: dict[str, list[object]] = {name: [None] * frame.n_rows for name in schema.names}
     return Clamped(schema.encode({**free, **given}, gaps=False), given)
+
+
+def _holds_numbers(column: Column | None) -> bool:
+    """Return whether a column holds numbers other than categories, in the model or left out of it."""
+    if column is None or column.kind == "category":
+        return False
+    return column.kind == "number" or column.dtype.lower().startswith(("int", "uint", "float"))
 
 
 def in_order(model: Estimator, clamp: RowsLike, n_samples: int) -> RowsLike:

@@ -1,5 +1,6 @@
 """Log-likelihood of rows under a machine or a stack, with the error bar of log Z."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import Backend
+from deepbelief.bounds import check_number
 from deepbelief.errors import DataError, DeepBeliefWarning, GreyLevelError, Mention, SettingError, unknown
 from deepbelief.likelihood.ais import ais_log_z
 from deepbelief.likelihood.bound import N_VECTORS, bound_samples, check_bound
@@ -138,6 +140,8 @@ def log_likelihood(
     source = as_source(X)
     check_rows(stack, source)
     given = log_z is not None
+    if given and not isinstance(log_z, LogZEstimate):
+        check_number("log_z", log_z, low=-math.inf, open_low=True)
     if log_z is None:
         log_z = _find_log_z(top, method, backend, ais)
     draws = unnormalised(stack, source, n_vectors=int(n_vectors), backend=backend)
