@@ -139,11 +139,11 @@ def statistics(found):
 
 
 def reduced(found):
-    library, results = stand_in("oneDNN")._limited, []
+    products, results = stand_in("oneDNN"), []  # the products keep the functions alive whose addresses are used
     few, many = (np.random.default_rng(n).integers(-8, 9, (301, n)).astype(np.float32) for n in (101, 300))
     for left, right in ((many.T, few), (few.T, many), (np.ascontiguousarray(few.T), np.asfortranarray(many))):
         results.append(np.zeros((left.shape[0], right.shape[1]), np.float32))
-        found.multiply_reduced(library, left, right, 0.5, results[-1], 0)
+        found.multiply_reduced(products._limited, left, right, 0.5, results[-1], 0)
         np.testing.assert_array_equal(results[-1], 0.5 * left @ right)
     return results
 
