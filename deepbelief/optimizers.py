@@ -12,8 +12,10 @@ from deepbelief.bounds import Bounds, check_fields
 from deepbelief.errors import SettingError, check_members, unknown
 from deepbelief.typing import DeviceArray
 
-POSITIVE = Bounds(0, open_low=True)
-FIELDS = {"rate": Bounds(0, open_low=True, none=True), "beta2": Bounds(0, 1, open_high=True), "epsilon": POSITIVE}
+FIELDS = {
+    "rate": Bounds(0, open_low=True, none=True), "beta2": Bounds(0, 1, open_high=True),
+    "epsilon": Bounds(0, open_low=True),
+}  # fmt: skip
 """Bounds of the fields of optimizers."""
 
 
