@@ -1,25 +1,19 @@
 """Families of aligned sequences: weights by identity in training, and samples as FASTA."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deepbelief.bounds import Bounds
 from deepbelief.errors import SettingError
-from deepbelief.typing import Estimator, RowsLike
+from deepbelief.typing import Estimator
 
+from ._annotations import DataSet, Schema
 from ._options import option
-from ._tables import FASTA_FORMATS, csv_file
 from ._types import Bounded
-
-if TYPE_CHECKING:
-    from deepbelief.datasets import DataSet
-    from deepbelief.sources.schema import Schema
 
 DEFAULT_IDENTITY = 0.8
 N_SAMPLES, N_STEPS = 500, 300  # of the report
 MAX_SEQUENCES = 5000  # of the data in the report
-
-__all__ = ["FASTA_FORMATS", "family_figures", "identity_option", "with_identity", "write_letters"]
 
 
 identity_option = option(
@@ -29,7 +23,7 @@ identity_option = option(
 )  # fmt: skip
 
 
-def with_identity(data: "DataSet", identity: float | str | None) -> tuple["DataSet", str]:
+def with_identity(data: DataSet, identity: float | str | None) -> tuple[DataSet, str]:
     """Return data whose sequences have weights, and these in words; other data as they are.
 
     Raises
@@ -52,7 +46,7 @@ def with_identity(data: "DataSet", identity: float | str | None) -> tuple["DataS
     return replace(data, rows=with_weights(data.rows, weights)), words
 
 
-def family_figures(estimator: Estimator, schema: "Schema", data: "DataSet") -> tuple[list[str], list[Any]]:
+def family_figures(estimator: Estimator, schema: Schema, data: DataSet) -> tuple[list[str], list[Any]]:
     """Compare sequences with samples of the model: logos, frequencies of letters, and correlations of two sites."""
     from deepbelief.estimators.views import sample_rows
     from deepbelief.evaluation.families import site_statistics
@@ -76,11 +70,3 @@ def family_figures(estimator: Estimator, schema: "Schema", data: "DataSet") -> t
     figures.append(plot_agreement(ours.frequencies, theirs.frequencies, "Letter frequencies"))
     figures.append(plot_agreement(ours.correlations, theirs.correlations, "Connected correlations of two sites"))
     return notes, figures
-
-
-def write_letters(out: str, rows: RowsLike) -> None:
-    """Write sequences as FASTA."""
-    from deepbelief.sources.fasta import write_fasta
-
-    with csv_file(out) as file:
-        write_fasta(file, rows)

@@ -56,6 +56,14 @@ def check_outputs(
         raise SettingError(f"--log and --out are both {out}; choose two names")
 
 
+def write_whole(path: str, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    from deepbelief.hdf5 import replacing
+
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def absolute(spec: str | None) -> str | None:
     """Return a file (``FILE`` or ``FILE:PART``) by its absolute path, other names as they are."""
     from deepbelief.sources.files import split_spec

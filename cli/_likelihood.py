@@ -1,20 +1,17 @@
 """Likelihoods for `evaluate --likelihood`: binarised grey levels, log Z with its progress, and the text for both."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from deepbelief.errors import DataError, GreyLevelError, SettingError
 from deepbelief.typing import StrDict
 
+from ._annotations import DataSet, Model
 from ._options import option, together
 from ._text import arrows, duration
 from ._types import Bounded, Registered
-
-if TYPE_CHECKING:
-    from deepbelief.datasets import DataSet
-
-    from ._inputs import Model
 
 QUIET = 2.0  # seconds of annealing before progress is reported
 
@@ -51,14 +48,13 @@ class Annealing:
             click.echo(f"log Z: {10 * tenth} %, {duration(spent * (total - done) / done)} left", err=True)
 
 
-def check_options(model: "Model", likelihood: bool, given: StrDict) -> None:
+def check_options(model: Model, likelihood: bool, given: StrDict) -> None:
     """Refuse options that do not go together, before any data are read.
 
     Raises
     ------
     SettingError
     """
-    from deepbelief.errors import SettingError
     from deepbelief.likelihood import has_bound
 
     if not likelihood:
@@ -85,9 +81,8 @@ def check_options(model: "Model", likelihood: bool, given: StrDict) -> None:
         raise SettingError(f"{model.path} has units without a likelihood, {units}: evaluate it without --likelihood")
 
 
-def measure(model: "Model", data: "DataSet", backend: str, given: StrDict) -> Any:
+def measure(model: Model, data: DataSet, backend: str, given: StrDict) -> Any:
     """Return the likelihood of rows as a `deepbelief.evaluation.Density`."""
-    from deepbelief.errors import DataError, GreyLevelError
     from deepbelief.evaluation import evaluate_likelihood
 
     n_runs = 100 if given["runs"] is None else given["runs"]

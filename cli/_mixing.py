@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,16 +17,13 @@ from deepbelief.sources import ArraySource
 from deepbelief.stack import Weights
 from deepbelief.typing import StrMapping
 
-if TYPE_CHECKING:
-    from deepbelief.datasets import DataSet
-
-    from ._inputs import Model
+from ._annotations import DataSet, Model
 
 N_CHAINS, N_SWEEPS = 200, 300
 N_STEPS = 1000  # of annealing
 
 
-def mixing(model: "Model", data: "DataSet") -> tuple[list[str], list[Any]]:
+def mixing(model: Model, data: DataSet) -> tuple[list[str], list[Any]]:
     """Return findings and figures on the chains of a model with one layer; none where it has no likelihood."""
     try:
         stack = pretrained_layers(model.estimator)
@@ -47,7 +44,7 @@ def mixing(model: "Model", data: "DataSet") -> tuple[list[str], list[Any]]:
     return notes + ladder_notes(model, stack.layers[0], some), [plot_mixing(found)]
 
 
-def ladder_notes(model: "Model", weights: Weights, rows: Any) -> list[str]:
+def ladder_notes(model: Model, weights: Weights, rows: Any) -> list[str]:
     """Return the log Z of a model's training by its ladder and by annealing, and warnings where one is wrong."""
     history: Sequence[StrMapping] = getattr(model.estimator, "history_", [])
     if not history or "unmet" not in history[-1]:

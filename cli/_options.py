@@ -136,15 +136,10 @@ shape_option = click.option(
 )  # fmt: skip
 force_option = click.option("--force", is_flag=True, help="Replace an existing file.")
 data_options = together(labels_option, limit_option, data_dir_option)
-run_options = together(
-    backend_option,
-    option(
-        "--seed",
-        type=Bounded("random_state"),
-        metavar="N",
-        help="Random seed of the run; drawn and printed by default.",
-    ),
+seed_option = option(
+    "--seed", type=Bounded("random_state"), metavar="N", help="Random seed; drawn and printed by default."
 )
+run_options = together(backend_option, seed_option)
 report_options = together(
     force_option,
     option("--log", metavar="FILE", help="Write one line of JSON per epoch."),

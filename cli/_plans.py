@@ -4,24 +4,21 @@ import shlex
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from deepbelief.errors import SettingError, unknown
+from deepbelief.errors import SettingError, SizingWarning, unknown
 from deepbelief.hyperparameters import MACHINE, PRETRAINING
 from deepbelief.typing import Estimator, RowsLike, StrDict
 
+from ._annotations import DataSet
 from ._errors import option_of
 from ._families import with_identity
 from ._tables import column_lines, left_out
 from ._text import arrows
 
-if TYPE_CHECKING:
-    from deepbelief.datasets import DataSet
-
 WORDS = {"255": "divided by 255", "minmax": "the range of each column mapped to [0, 1]"}
 
 
-def chosen_scale(data: "DataSet", scale: str) -> tuple[str, str]:
+def chosen_scale(data: DataSet, scale: str) -> tuple[str, str]:
     """Return the scale setting that training takes for ``--scale``, and what it does to the rows in words.
 
     Raises
@@ -81,7 +78,7 @@ class PretrainingPlan:
     """
 
     estimator: Estimator
-    data: "DataSet"
+    data: DataSet
     summary: str
     fit: Callable[[RowsLike], object]
     report: Callable[[], tuple[Lines, Lines]]
@@ -98,7 +95,7 @@ class PretrainingPlan:
         return f"deepbelief {before} {shlex.quote(out)} {after}".rstrip()
 
 
-def plan_stack(options: StrDict, seed: int, data: "DataSet", scaling: str) -> PretrainingPlan:
+def plan_stack(options: StrDict, seed: int, data: DataSet, scaling: str) -> PretrainingPlan:
     """Return the plan of a deep belief network.
 
     Parameters
@@ -121,7 +118,6 @@ def plan_stack(options: StrDict, seed: int, data: "DataSet", scaling: str) -> Pr
     dropped = "" if data.schema is None else left_out(data.schema)
 
     def fit(rows: RowsLike) -> None:
-        from deepbelief.errors import SizingWarning
         from deepbelief.sizing import check_layer_sizes
 
         with warnings.catch_warnings():
@@ -176,7 +172,7 @@ def make_dbn(options: StrDict, seed: int, shape: tuple[int, ...]) -> Estimator:
     return DBN(rbm=rbm, random_state=seed, **outer)
 
 
-def _sizes(dbn: Estimator, data: "DataSet") -> tuple[int, ...]:
+def _sizes(dbn: Estimator, data: DataSet) -> tuple[int, ...]:
     from deepbelief.estimators.pretraining_options import layer_sizes
     from deepbelief.estimators.tables import is_mixed
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +10,10 @@ from deepbelief.errors import DeepBeliefError
 from deepbelief.evaluation import Classification, Evaluation, Regression, evaluate
 from deepbelief.typing import Array, StrMapping
 
+from ._annotations import DataSet, Model
 from ._inputs import classes_of, is_recorded, numbers_of
 from ._page import Section
 from ._text import clean
-
-if TYPE_CHECKING:
-    from deepbelief.datasets import DataSet
-
-    from ._inputs import Model
 
 MAX_CLASSES = 30  # classes of the largest confusion matrix on a page
 MAX_LABEL = 40  # characters of a label in a sentence
@@ -26,7 +22,7 @@ WORST = 10
 TITLE = "Quality"
 
 
-def measured(model: "Model", data: "DataSet") -> Evaluation | str:
+def measured(model: Model, data: DataSet) -> Evaluation | str:
     """Return the evaluation of a model on rows, or why there is none."""
     labelled = model.is_classifier or model.is_regressor
     try:
@@ -37,7 +33,7 @@ def measured(model: "Model", data: "DataSet") -> Evaluation | str:
         return str(error)
 
 
-def section(model: "Model", data: "DataSet", found: Evaluation | str, pictures: Sequence[Any]) -> Section:
+def section(model: Model, data: DataSet, found: Evaluation | str, pictures: Sequence[Any]) -> Section:
     """Return the section on what was found; ``pictures`` show the worst rows."""
     if isinstance(found, str):
         return Section(TITLE, [f"Not measured: {found}"])
@@ -53,7 +49,7 @@ def section(model: "Model", data: "DataSet", found: Evaluation | str, pictures: 
     return Section(TITLE, notes, pictures, found.facts(), grid)
 
 
-def which_part(model: "Model", data: "DataSet") -> str:
+def which_part(model: Model, data: DataSet) -> str:
     """Return which part of the recorded data the rows are."""
     record = model.recorded("holdout", dict)
     if is_recorded(model, data):
@@ -61,7 +57,7 @@ def which_part(model: "Model", data: "DataSet") -> str:
     return ""
 
 
-def worst_rows(data: "DataSet", found: Evaluation) -> Array:
+def worst_rows(data: DataSet, found: Evaluation) -> Array:
     """Return the positions of the worst rows, of a classifier those that are wrong."""
     labels = data.labels
     index = found.worst(len(found.row_errors) if isinstance(found, Classification) else WORST)
@@ -70,7 +66,7 @@ def worst_rows(data: "DataSet", found: Evaluation) -> Array:
     return index[:WORST]
 
 
-def worst_in_words(data: "DataSet", found: Evaluation) -> str:
+def worst_in_words(data: DataSet, found: Evaluation) -> str:
     """Return the numbers of the worst rows, with true and predicted labels where there are some."""
     index, labels = worst_rows(data, found), data.labels
     if isinstance(found, Classification) and labels is not None:
@@ -86,7 +82,7 @@ def _label(value: object) -> str:
     return clean(value)[:MAX_LABEL]
 
 
-def automatic(model: "Model", history: Sequence[StrMapping]) -> dict[str, str]:
+def automatic(model: Model, history: Sequence[StrMapping]) -> dict[str, str]:
     """Return the values that settings at ``"auto"`` took, as far as the file records them, by name."""
     stack, found = model.stack, {"hidden_layer_sizes": ", ".join(map(str, model.stack.sizes[1:]))}
     found["visible"] = str(stack.layers[0].visible)

@@ -4,19 +4,17 @@ import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from deepbelief.errors import DataError, SettingError
+from deepbelief.errors import DataError, FileFormatError, SettingError
 from deepbelief.typing import StrDict, StrMapping
 
+from ._annotations import Fields
 from ._files import absolute, same_file
 from ._options import option, option_name, together
-
-if TYPE_CHECKING:
-    from deepbelief.fields import Fields
 
 checkpoint_options = together(
     option("--checkpoint", metavar="FILE", help="Save the state of the run in FILE, to resume after a crash."),
@@ -78,7 +76,7 @@ def recorded(command: str, options: StrDict) -> StrDict:
     return {**options, **before, **free, "checkpoint": path}
 
 
-def _options(values: "Fields") -> StrDict:
+def _options(values: Fields) -> StrDict:
     """Return the recorded options as the command takes them.
 
     Raises
@@ -86,7 +84,6 @@ def _options(values: "Fields") -> StrDict:
     FileFormatError
         If one is not an option of this command, or has a value that it does not take.
     """
-    from deepbelief.errors import FileFormatError
     from deepbelief.fields import restoring
 
     context = click.get_current_context()

@@ -1,68 +1,14 @@
-"""Rows of numbers or labels out: CSV, NPY or HDF5, block by block."""
+"""Rows in files: CSV, npy and HDF5, written block by block, so that they need not fit in memory."""
 
 import csv
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol
-
-import numpy as np
 
 from deepbelief.errors import SettingError, unknown
-from deepbelief.typing import Array, DtypeLike
+from deepbelief.typing import StrMapping
 
-STDOUT = "-"
-
-
-class Writer(Protocol):
-    """Takes consecutive blocks of rows."""
-
-    def write(self, block: Array) -> None:
-        """Append a block of shape (n, n_columns) or (n,)."""
-
-
-class CsvWriter:
-    """Comma-separated cells below a header; floats with the digits that give them back."""
-
-    def __init__(self, file: IO[str], header: Sequence[str]) -> None:
-        self._out = csv.writer(file, lineterminator="\n")
-        self._out.writerow(header)
-
-    def write(self, block: Array) -> None:
-        """Append a block."""
-        table = block.reshape(len(block), -1)
-        if table.dtype.kind == "f":
-            digits = "%.9g" if table.dtype.itemsize <= 4 else "%.17g"
-            self._out.writerows([digits % value for value in row] for row in table.tolist())
-        else:
-            self._out.writerows(table.tolist())
-
-
-class NpyWriter:
-    """NumPy's format: a header for all rows, then their bytes."""
-
-    def __init__(self, file: IO[bytes], shape: tuple[int, ...], dtype: DtypeLike) -> None:
-        self._file, self._dtype = file, np.dtype(dtype)
-        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_2_0(file, header)
-
-    def write(self, block: Array) -> None:
-        """Append a block."""
-        self._file.write(np.ascontiguousarray(block, self._dtype).tobytes())
-
-
-class Hdf5Writer:
-    """An HDF5 file with one dataset."""
-
-    def __init__(self, file: Any, name: str, shape: tuple[int, ...], dtype: DtypeLike) -> None:
-        self._dataset = file.create_dataset(name, shape, dtype)
-        self._next = 0
-
-    def write(self, block: Array) -> None:
-        """Append a block."""
-        self._dataset[self._next : self._next + len(block)] = block
-        self._next += len(block)
+from ._annotations import Array, DtypeLike
+from ._tables import STDOUT, csv_file
 
 
 def check_format(path: str, formats: Iterable[str]) -> str:
@@ -80,15 +26,15 @@ def check_format(path: str, formats: Iterable[str]) -> str:
     return ending
 
 
-@contextmanager
-def writing(
-    path: str, *, shape: tuple[int, ...], dtype: DtypeLike, header: Sequence[str], name: str
-) -> Iterator[Writer]:
-    """Give a writer for a file that appears whole or not at all, or for stdout (``-``).
+def write_blocks(
+    path: str, blocks: Iterable[Array], *, shape: tuple[int, ...], dtype: DtypeLike, header: Sequence[str], name: str
+) -> None:
+    """Write blocks of rows to a file that appears whole or not at all, or to stdout (``-``).
 
     Parameters
     ----------
     path : str
+    blocks : iterable of ndarray
     shape, dtype
         Of all blocks together.
     header : sequence of str
@@ -96,21 +42,41 @@ def writing(
     name : str
         Name of the dataset (HDF5).
     """
-    if path == STDOUT:
-        yield CsvWriter(sys.stdout, header)
-        return
+    import numpy as np
+
     from deepbelief.hdf5 import replacing
 
+    ending = check_format(path, (".csv", ".npy", ".h5"))
+    if ending == ".csv":
+        with csv_file(path) as text:
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(header)
+            for block in blocks:
+                writer.writerows(_cells(block))
+        return
     with replacing(path) as temporary:
-        match check_format(path, (".csv", ".npy", ".h5")):
-            case ".csv":
-                with temporary.open("w", encoding="utf-8", newline="") as text:
-                    yield CsvWriter(text, header)
-            case ".npy":
-                with temporary.open("wb") as binary:
-                    yield NpyWriter(binary, shape, dtype)
-            case _:
-                import h5py
+        if ending == ".npy":
+            about: StrMapping = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False}
+            with temporary.open("wb") as file:
+                np.lib.format.write_array_header_2_0(file, {**about, "shape": shape})
+                for block in blocks:
+                    file.write(np.ascontiguousarray(block, dtype).tobytes())
+            return
+        import h5py
 
-                with h5py.File(temporary, "w") as file:
-                    yield Hdf5Writer(file, name, shape, dtype)
+        with h5py.File(temporary, "w") as store:
+            dataset, start = store.create_dataset(name, shape, dtype), 0
+            for block in blocks:
+                dataset[start : start + len(block)] = block
+                start += len(block)
+
+
+def _cells(block: Array) -> Iterator[Sequence[object]]:
+    """Yield the rows of a block with enough digits of each number to read it back."""
+    rows = block.reshape(len(block), -1).tolist()
+    if block.dtype.kind != "f":
+        yield from rows
+        return
+    digits = "%.9g" if block.dtype.itemsize <= 4 else "%.17g"
+    for row in rows:
+        yield [digits % value for value in row]

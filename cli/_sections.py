@@ -3,7 +3,7 @@
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,17 +26,13 @@ from deepbelief.plotting.axes import image_shape
 from deepbelief.sources import SubsetSource
 from deepbelief.typing import Array, StrMapping
 
+from ._annotations import DataSet, Model
 from ._families import family_figures
 from ._mixing import mixing
 from ._page import Picture, Section
 from ._quality import TITLE, automatic, measured, section, with_automatic, worst_rows
 from ._tables import column_lines
 from ._text import arrows, clean, size_of
-
-if TYPE_CHECKING:
-    from deepbelief.datasets import DataSet
-
-    from ._inputs import Model
 
 RECONSTRUCTED, CASES, SAMPLES, STEPS, FIELDS = 10, 100, 16, 100, 64
 INK, DARK_INK = "#1b1b1f", "#ececf0"  # as the page's letters
@@ -79,9 +75,9 @@ class Report:
 
     def __init__(
         self,
-        model: "Model",
+        model: Model,
         content: StrMapping,
-        data: "DataSet | None",
+        data: DataSet | None,
         missing: str,
         shape: tuple[int, int] | str | None,
     ) -> None:
@@ -300,7 +296,7 @@ class Report:
         return Section("Data and environment", notes, facts=facts)
 
 
-def _spread(data: "DataSet", n: int) -> tuple[SubsetSource, Array]:
+def _spread(data: DataSet, n: int) -> tuple[SubsetSource, Array]:
     """Return rows evenly spread over the data, and their numbers."""
     n_rows = data.rows.shape[0]
     index = np.unique(np.linspace(0, n_rows - 1, min(n, n_rows)).round().astype(np.intp))

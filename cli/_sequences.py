@@ -1,7 +1,7 @@
 """Commands on models of sequences: `RecurrentRBM`."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -9,17 +9,10 @@ from deepbelief.errors import DataError, SettingError
 from deepbelief.hyperparameters import MACHINE, PRETRAINING, RECURRENT
 from deepbelief.typing import StrDict
 
+from ._annotations import Array, DataSet, Model
+from ._files import absolute
 from ._options import option, option_name, section, setting_options, together
 from ._plans import Lines, PretrainingPlan
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from deepbelief.datasets import DataSet
-    from deepbelief.typing import Array
-
-    from ._inputs import Model
 
 lengths_option = option(
     "--lengths",
@@ -62,10 +55,8 @@ def check_options(options: StrDict) -> None:
             raise SettingError(f"{given} is {kind} models of sequences: {advice}")
 
 
-def plan_sequences(options: StrDict, seed: int, data: "DataSet", scaling: str) -> PretrainingPlan:
+def plan_sequences(options: StrDict, seed: int, data: DataSet, scaling: str) -> PretrainingPlan:
     """Return the plan of a model of sequences; ``scaling`` says how frames are scaled."""
-    from ._files import absolute
-
     data, lengths = select(data, options["lengths"], options["sequences"])
     model = make_model(options, seed)
     recorded = {"lengths": absolute(options["lengths"]), "sequences": options["sequences"]}
@@ -103,7 +94,7 @@ def make_model(options: StrDict, seed: int) -> Any:
     return RecurrentRBM(**given, backend=options["backend"], random_state=seed)
 
 
-def read_lengths(name: str | None, data: "DataSet") -> "NDArray[np.intp] | None":
+def read_lengths(name: str | None, data: DataSet) -> Array | None:
     """Return the lengths of the sequences in a data set.
 
     Parameters
@@ -139,7 +130,7 @@ def read_lengths(name: str | None, data: "DataSet") -> "NDArray[np.intp] | None"
         raise DataError(f"{name}: {error}") from error
 
 
-def select(data: "DataSet", name: str | None, sequences: str | None) -> "tuple[Any, NDArray[np.intp]]":
+def select(data: DataSet, name: str | None, sequences: str | None) -> tuple[Any, Array]:
     """Return the data of the sequences that were asked for, and their lengths."""
     from dataclasses import replace
 
@@ -174,15 +165,13 @@ def _range(sequences: str, n: int) -> tuple[int, int]:
     return first, last
 
 
-def check_sequences_wanted(model: "Model", lengths: str | None, sequences: str | None) -> None:
+def check_sequences_wanted(model: Model, lengths: str | None, sequences: str | None) -> None:
     """Refuse the options of sequences for a model of another kind."""
     if not model.is_sequences and (lengths or sequences):
         raise SettingError(f"--lengths and --sequences are for models of sequences; {model.path} is a {model.kind}")
 
 
-def select_recorded(
-    model: "Model", data: "DataSet", own: bool, chosen: tuple[str | None, str | None]
-) -> tuple[Any, Any]:
+def select_recorded(model: Model, data: DataSet, own: bool, chosen: tuple[str | None, str | None]) -> tuple[Any, Any]:
     """Return the data of the sequences to evaluate, and their lengths.
 
     Parameters
@@ -197,13 +186,3 @@ def select_recorded(
     lengths, sequences = chosen
     lengths = lengths or model.recorded("lengths", str)
     return select(data, lengths, sequences or (model.recorded("sequences", str) if own else None))
-
-
-def write_picture(out: str, frames: "Array") -> None:
-    """Draw a sequence: time from left to right."""
-    from deepbelief.hdf5 import replacing
-    from deepbelief.plotting import plot_sequence, to_png
-
-    picture = to_png(plot_sequence(frames))
-    with replacing(out) as temporary:
-        temporary.write_bytes(picture)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,14 +13,9 @@ from deepbelief.errors import SettingError, unknown
 from deepbelief.hyperparameters import MACHINE
 from deepbelief.typing import StrDict, StrMapping
 
+from ._annotations import Column, Model, Schema
 from ._options import option, together, type_of
 from ._text import clean
-
-if TYPE_CHECKING:
-    from deepbelief.sources.schema import Schema
-    from deepbelief.sources.table_columns import Column
-
-    from ._inputs import Model
 
 STDOUT = "-"
 TABLE_FORMATS = (".csv", ".parquet")
@@ -87,7 +82,7 @@ def reading(options: StrMapping) -> StrDict:
     return {**given, "numbers": options.get("visible") in (None, "auto")}
 
 
-def clamped_values(schema: "Schema | None", values: Mapping[str, str]) -> dict[str, str | float]:
+def clamped_values(schema: Schema | None, values: Mapping[str, str]) -> dict[str, str | float]:
     """Return values of columns as the model's table has them.
 
     Raises
@@ -123,7 +118,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def column_lines(schema: "Schema") -> list[tuple[str, str]]:
+def column_lines(schema: Schema) -> list[tuple[str, str]]:
     """Return a line with the kind of each column; one for the sites of sequences."""
     if schema.alphabet:
         return [("sequences", str(schema))]
@@ -133,7 +128,7 @@ def column_lines(schema: "Schema") -> list[tuple[str, str]]:
     return [("" if i else "columns", line) for i, line in enumerate(lines)]
 
 
-def check_table_output(out: str, schema: "Schema", formats: Sequence[str]) -> None:
+def check_table_output(out: str, schema: Schema, formats: Sequence[str]) -> None:
     """Refuse formats that have no columns of text for a table, and Parquet for rows of numbers.
 
     Raises
@@ -151,7 +146,7 @@ def check_table_output(out: str, schema: "Schema", formats: Sequence[str]) -> No
         raise SettingError(f"{out}: Parquet is for tables of mixed columns: choose one of {', '.join(formats)}")
 
 
-def write_table(out: str, table: Any, schema: "Schema") -> None:
+def write_table(out: str, table: Any, schema: Schema) -> None:
     """Write a table that a model has made: CSV, or Parquet with the types of the columns.
 
     Parameters
@@ -175,7 +170,7 @@ def write_table(out: str, table: Any, schema: "Schema") -> None:
         writer.writerows(zip(*columns, strict=True))
 
 
-def set_unknown(model: "Model", handle_unknown: str) -> None:
+def set_unknown(model: Model, handle_unknown: str) -> None:
     """Set the treatment of categories that did not occur in training, overriding the model's own setting."""
     from deepbelief import RBM
 
@@ -206,7 +201,7 @@ def written(values: Any, missing: Any, column: Any) -> list[str]:
     return [cell(value, column) for value in plain(values, missing, column)]
 
 
-def cell(value: object, column: "Column | None" = None) -> str:
+def cell(value: object, column: Column | None = None) -> str:
     """Return a value as written in a CSV file; numbers rounded to the decimals of their column have all digits."""
     if value is None:
         return ""
@@ -243,7 +238,7 @@ def write_parquet(out: str, columns: Any) -> None:
         write(temporary, columns)
 
 
-def left_out(schema: "Schema") -> str:
+def left_out(schema: Schema) -> str:
     """Return the columns that are left out of the model, with the reasons, in one line."""
     told = [c for c in schema.columns if c.kind == "dropped" and c.reason != "as asked"]
     return clean("; ".join(f"{c.name!r} ({c.reason})" for c in told))

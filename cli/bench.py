@@ -5,7 +5,11 @@ from typing import Any
 
 import click
 
+from deepbelief.errors import BackendError, SettingError
+
+from ._files import check_outputs
 from ._options import force_option, option
+from ._text import clean, facts
 
 
 @click.command("bench", short_help="Time this machine's backends on standard shapes.")
@@ -37,10 +41,6 @@ def command(backend: str, repeats: int, quick: bool, out: str | None, workers: i
     from deepbelief.backends import BACKENDS, get_backend
     from deepbelief.backends.device import device_name
     from deepbelief.diagnostics.speed import STANDARD, computer, measure, shortened
-    from deepbelief.errors import BackendError, SettingError
-
-    from ._files import check_outputs
-    from ._text import clean, facts
 
     if workers is not None and out is None:
         raise SettingError("--workers is for the constants that are kept: add --out FILE, or leave it out")

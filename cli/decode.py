@@ -1,18 +1,19 @@
 """``deepbelief decode``: rows from codes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from deepbelief.errors import DataError, SettingError
+
+from ._annotations import Backend, Model
+from ._files import check_output
 from ._options import backend_option, force_option, option
-from ._tables import TABLE_FORMATS, check_table_output, write_table
+from ._rows import check_format, write_blocks
+from ._tables import STDOUT, TABLE_FORMATS, check_table_output, write_table
+from ._text import arrows, clean
 from ._types import check_given
-
-if TYPE_CHECKING:
-    from deepbelief.backends import Backend
-
-    from ._inputs import Model
 
 FORMATS = (".npy", ".csv", ".h5")
 
@@ -45,15 +46,11 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     check_given(model, codes)
     from deepbelief.backends import get_backend
     from deepbelief.datasets import open as open_data
-    from deepbelief.errors import SettingError
     from deepbelief.sources import blocks, column_statistics
     from deepbelief.training import BLOCK_ROWS
 
     from ._columns import model_names
-    from ._files import check_output
     from ._inputs import read_model
-    from ._rows import STDOUT, check_format, writing
-    from ._text import arrows, clean
 
     bk = get_backend(backend)
     if out is not None:
@@ -81,26 +78,22 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
             click.echo(f"{clean(out)}: {shape[0]} rows, {len(loaded.schema.columns)} columns")
         return
     header = model_names(loaded) or [f"x{i}" for i in range(n_features)]
-    with writing(out, shape=shape, dtype=dtype, header=header, name="rows") as writer:
-        for block in blocks(data.rows, BLOCK_ROWS):
-            writer.write(units(decode(block)))
+    rows = (units(decode(block)) for block in blocks(data.rows, BLOCK_ROWS))
+    write_blocks(out, rows, shape=shape, dtype=dtype, header=header, name="rows")
     if out != STDOUT:
         kind = "in the scale of the model" if scaled and first.mean is not None else "in the units of the data"
         click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((data.rows.shape[1], n_features))}, {kind}")
 
 
-def check_width(model: "Model", codes: str, width: int) -> None:
+def check_width(model: Model, codes: str, width: int) -> None:
     """Refuse codes of another size."""
-    from deepbelief.errors import DataError
-
     n_code = model.stack.sizes[-1]
     if width != n_code:
         raise DataError(f"{codes} has {width} columns, {model.path} has codes of {n_code}")
 
 
-def decoder(model: "Model", bk: "Backend") -> Any:
+def decoder(model: Model, bk: Backend) -> Any:
     """Return the function that decodes a block of codes."""
-    from deepbelief.errors import SettingError
     from deepbelief.sampling import rows_below
     from deepbelief.sources import check_states
 

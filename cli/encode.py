@@ -1,18 +1,19 @@
 """``deepbelief encode``: the top layer's units for each row."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from deepbelief.errors import SettingError
+
+from ._annotations import Backend, Model
+from ._files import check_output
 from ._options import backend_option, data_options, force_option, option
-from ._tables import unknown_option
+from ._rows import check_format, write_blocks
+from ._tables import STDOUT, unknown_option
+from ._text import arrows, clean
 from ._types import check_given
-
-if TYPE_CHECKING:
-    from deepbelief.backends import Backend
-
-    from ._inputs import Model
 
 FORMATS = (".npy", ".csv", ".h5")
 
@@ -40,10 +41,7 @@ def command(model: str, data: str | None, out: str | None, backend: str, force: 
     from deepbelief.sources import blocks
     from deepbelief.training import BLOCK_ROWS
 
-    from ._files import check_output
     from ._inputs import data_for, read_model
-    from ._rows import STDOUT, check_format, writing
-    from ._text import arrows, clean
 
     bk = get_backend(backend)
     out = out or Path(model).name.removesuffix(".h5") + "-codes.npy"
@@ -58,16 +56,14 @@ def command(model: str, data: str | None, out: str | None, backend: str, force: 
     shape = (opened.rows.shape[0], loaded.stack.sizes[-1])
     dtype = loaded.stack.layers[0].W.dtype
     header = [f"unit{i}" for i in range(shape[1])]
-    with writing(out, shape=shape, dtype=dtype, header=header, name="codes") as writer:
-        for block in blocks(opened.rows, BLOCK_ROWS):
-            writer.write(encode(block))
+    codes = map(encode, blocks(opened.rows, BLOCK_ROWS))
+    write_blocks(out, codes, shape=shape, dtype=dtype, header=header, name="codes")
     if out != STDOUT:
         click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((opened.rows.shape[1], shape[1]))}")
 
 
-def encoder(model: "Model", bk: "Backend") -> Any:
+def encoder(model: Model, bk: Backend) -> Any:
     """Return the function that encodes a block of rows."""
-    from deepbelief.errors import SettingError
     from deepbelief.pretraining import transform
     from deepbelief.sources import as_source, named
     from deepbelief.stack import Stack

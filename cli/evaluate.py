@@ -1,20 +1,18 @@
 """``deepbelief evaluate``: errors and likelihoods of a model on data."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from deepbelief.errors import SettingError
+
+from ._annotations import DataSet, Model
 from ._likelihood import likelihood_options
 from ._options import backend_option, data_options
 from ._sequences import check_sequences_wanted, select_recorded, sequence_options
 from ._tables import unknown_option
 from ._text import as_json, facts
 from ._types import check_given
-
-if TYPE_CHECKING:
-    from deepbelief.datasets import DataSet
-
-    from ._inputs import Model
 
 
 @click.command("evaluate", short_help="Measure a model's error on data.")
@@ -54,7 +52,6 @@ def command(
       deepbelief evaluate songs.h5 more-songs.npz:roll --lengths offsets
     """  # noqa: D301
     check_given(model, data)
-    from deepbelief.errors import SettingError
 
     from . import _likelihood
     from ._inputs import data_for, read_model
@@ -84,13 +81,13 @@ def command(
         click.echo(f"\n{found.table()}")
 
 
-def header(model: "Model", data: "DataSet") -> dict[str, str]:
+def header(model: Model, data: DataSet) -> dict[str, str]:
     """Return what was evaluated on what, and how the rows were scaled if they were."""
     scaling = {} if model.scale == "none" else {"scaling": model.scale}
     return {"model": model.path, "data": data.source_path, **scaling}
 
 
-def part_of(model: "Model", data: "DataSet", own: bool) -> tuple[str, str]:
+def part_of(model: Model, data: DataSet, own: bool) -> tuple[str, str]:
     """Return the part of the recorded data, as a word and as a text; empty for other data.
 
     Parameters
@@ -115,7 +112,7 @@ def part_of(model: "Model", data: "DataSet", own: bool) -> tuple[str, str]:
 
 
 def measure(
-    model: "Model", data: "DataSet", own: bool, backend: str, bits: int | None, chosen: tuple[str | None, str | None]
+    model: Model, data: DataSet, own: bool, backend: str, bits: int | None, chosen: tuple[str | None, str | None]
 ) -> Any:
     """Return the model's evaluation on data; ``own``: on those that the file records."""
     from deepbelief.evaluation import evaluate

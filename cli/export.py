@@ -5,9 +5,12 @@ from typing import Any
 
 import click
 
+from deepbelief.errors import SettingError
 from deepbelief.typing import Estimator
 
+from ._files import check_output
 from ._options import force_option, option
+from ._text import clean, size_of
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt", "sklearn": ".joblib", "npz": ".npz"}
 
@@ -36,12 +39,9 @@ def command(model: str, target: str, part: str, out: str | None, force: bool) ->
       deepbelief export digits28-tuned.h5 --to onnx
       deepbelief export codes-tuned.h5 --to torch --part encoder --out encoder.pt
     """  # noqa: D301
-    from deepbelief.errors import SettingError
     from deepbelief.hdf5 import replacing
 
-    from ._files import check_output
     from ._inputs import read_model
-    from ._text import clean, size_of
 
     out = out or Path(model).name.removesuffix(".h5") + SUFFIXES[target]
     check_output(out, force=force, inputs=(model,))

@@ -4,13 +4,16 @@ import re
 import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from deepbelief.errors import SettingError
 from deepbelief.hyperparameters import FINE_TUNING
 from deepbelief.typing import Estimator, StrDict
 
+from ._annotations import DataSet, Model
+from ._files import absolute, check_outputs, save_model
 from ._options import (
     DataCommand,
     data_options,
@@ -27,11 +30,6 @@ from ._resume import checkpoint_for, checkpoint_options, recorded
 from ._tables import unknown_option
 from ._text import arrows, clean, duration, facts, size_of
 from ._types import check_given
-
-if TYPE_CHECKING:
-    from deepbelief.datasets import DataSet
-
-    from ._inputs import Model
 
 network_options = section(
     "Network and training",
@@ -71,7 +69,6 @@ def command(**options: Any) -> None:
       deepbelief finetune digits28.h5 --checkpoint run.ckpt.h5 --checkpoint-every 10min
       deepbelief finetune --resume run.ckpt.h5
     """  # noqa: D301
-    from ._files import absolute, check_outputs, save_model
     from ._inputs import data_for, read_model
 
     began = time.perf_counter()
@@ -113,10 +110,8 @@ def default_out(model: str) -> str:
     return f"{tuned[1]}{int(tuned[2] or 1) + 1}.h5" if tuned else f"{stem}-tuned.h5"
 
 
-def kind_to_make(model: "Model", options: StrDict) -> str:
+def kind_to_make(model: Model, options: StrDict) -> str:
     """Return the kind of model to train: the kind that it already has, or the requested one."""
-    from deepbelief.errors import SettingError
-
     wanted = [kind for kind, asked in (("autoencoder", "autoencoder"), ("regressor", "regression")) if options[asked]]
     if model.task is not None and not hasattr(model.estimator, "coefs_"):
         raise SettingError(
@@ -134,10 +129,9 @@ def kind_to_make(model: "Model", options: StrDict) -> str:
     return wanted[0] if wanted else default
 
 
-def make_estimator(model: "Model", options: StrDict) -> Any:
+def make_estimator(model: Model, options: StrDict) -> Any:
     """Return the estimator to fit: a new one on the model's layers, or the model itself to continue."""
     from deepbelief import DBNClassifier, DBNRegressor, DeepAutoencoder
-    from deepbelief.errors import SettingError
 
     kind = kind_to_make(model, options)
     given = {name: options[name] for name in (*FINE_TUNING, "memory_limit") if options.get(name) is not None}
@@ -156,7 +150,7 @@ def make_estimator(model: "Model", options: StrDict) -> Any:
     return model.estimator.set_params(**given)
 
 
-def train(estimator: Estimator, data: "DataSet", labelled: bool, options: StrDict) -> None:
+def train(estimator: Estimator, data: DataSet, labelled: bool, options: StrDict) -> None:
     """Fit the estimator under a progress display."""
     from ._progress import reporting
 
@@ -167,16 +161,14 @@ def train(estimator: Estimator, data: "DataSet", labelled: bool, options: StrDic
         estimator.set_params(verbose=reporter).fit(data.rows, data.labels if labelled else None)
 
 
-def finetuned_metadata(model: "Model", data: "DataSet", origin: StrDict, seed: int) -> StrDict:
+def finetuned_metadata(model: Model, data: DataSet, origin: StrDict, seed: int) -> StrDict:
     """Return the model's metadata with the data of fine-tuning in place of those of pretraining."""
     before = {name: model.metadata[name] for name in ("data", "seed") if name in model.metadata}
     kept = {"pretraining": before} if before and not model.tuned else {}
     return {**kept, **model.metadata, "data": origin, "seed": seed}
 
 
-def report(
-    estimator: Estimator, history: list[StrDict], data: "DataSet", origin: StrDict, out: str, took: float
-) -> None:
+def report(estimator: Estimator, history: list[StrDict], data: DataSet, origin: StrDict, out: str, took: float) -> None:
     """Say where the model is and what to do next."""
     sizes, rows = estimator.stack_.sizes, f"{data.source_path}, {data.rows.shape[0]} rows"
     rows += f", {origin['holdout']['rows']} more held out" if "holdout" in origin else ""

@@ -4,21 +4,19 @@ import csv
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from deepbelief.errors import DataError, SettingError
 from deepbelief.typing import StrDict
 
-from ._options import backend_option, force_option, limit_option, option
+from ._annotations import Model, Schema
+from ._files import check_output
+from ._options import backend_option, force_option, limit_option, option, seed_option
 from ._tables import cell, csv_file, plain, set_unknown, unknown_option, write_parquet
 from ._text import clean
 from ._types import Bounded, check_given
-
-if TYPE_CHECKING:
-    from deepbelief.sources.schema import Schema
-
-    from ._inputs import Model
 
 
 @click.command("impute", short_help="Fill in the missing values of a table.")
@@ -32,12 +30,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Gibbs steps that are averaged, or reconstructions of an autoencoder.  [default: 100, or 1]",
 )
-@option(
-    "--seed",
-    type=Bounded("random_state"),
-    metavar="N",
-    help="Random seed; drawn and printed by default.",
-)
+@seed_option
 @limit_option
 @unknown_option
 @backend_option
@@ -58,7 +51,6 @@ def command(model: str, data: str | None, **options: Any) -> None:
     check_given(model, data)
     from deepbelief.seeds import run_seed
 
-    from ._files import check_output
     from ._inputs import read_model
 
     loaded = read_model(model)
@@ -84,25 +76,23 @@ def command(model: str, data: str | None, **options: Any) -> None:
     click.echo(told if seed is None else f"{told}, seed {seed}", err=outputs == ["-"])
 
 
-def is_used(schema: "Schema", name: str) -> bool:
+def is_used(schema: Schema, name: str) -> bool:
     """Return whether a column takes part in the model."""
     return schema is None or name in {column.name for column in schema.used}
 
 
-def draws_rows(model: "Model") -> bool:
+def draws_rows(model: Model) -> bool:
     """Return whether a model has a distribution of its rows to draw from."""
     return hasattr(model.estimator, "sample")
 
 
-def check_model(model: "Model", options: StrDict) -> None:
+def check_model(model: Model, options: StrDict) -> None:
     """Refuse a model that cannot fill in, and options that are not for it.
 
     Raises
     ------
     SettingError
     """
-    from deepbelief.errors import SettingError
-
     if not hasattr(model.estimator, "impute"):
         hint = ": use the file that it was fine-tuned from" if model.stack.tuned else ""
         raise SettingError(f"{model.path} holds a {model.kind}, which cannot impute rows{hint}")
@@ -114,15 +104,13 @@ def check_model(model: "Model", options: StrDict) -> None:
         )
 
 
-def given_table(model: "Model", data: str | None, limit: int | None) -> tuple[str, int | None]:
+def given_table(model: Model, data: str | None, limit: int | None) -> tuple[str, int | None]:
     """Return the file to fill in and the number of its rows: the recorded ones where none is named.
 
     Raises
     ------
     DataError
     """
-    from deepbelief.errors import DataError
-
     if data is not None:
         return data, limit
     source = model.recorded("source", str)
@@ -140,7 +128,6 @@ def names_of_outputs(spec: str, out: str | None, draws: int | None) -> list[str]
     SettingError
         If their format is not that of the table.
     """
-    from deepbelief.errors import SettingError
     from deepbelief.sources.files import split_spec
     from deepbelief.sources.formats import format_of
 
@@ -178,7 +165,7 @@ class Table:
         }  # fmt: skip
 
 
-def read(model: "Model", spec: str, limit: int | None) -> Table:
+def read(model: Model, spec: str, limit: int | None) -> Table:
     """Read the columns of a file as the model takes them."""
     from deepbelief.sources.frames import as_frame
     from deepbelief.sources.table_files import column_names, read_table
@@ -190,11 +177,9 @@ def read(model: "Model", spec: str, limit: int | None) -> Table:
     return Table(spec, as_frame(table.columns), table.lines, label)
 
 
-def imputed(model: "Model", table: Table, how: StrDict) -> list[StrDict]:
+def imputed(model: Model, table: Table, how: StrDict) -> list[StrDict]:
     """Return the filled columns, for each draw."""
     import numpy as np
-
-    from deepbelief.errors import DataError
 
     names = table.frame.names if model.schema is not None else order_of(model, table)
     try:
@@ -209,15 +194,13 @@ def imputed(model: "Model", table: Table, how: StrDict) -> list[StrDict]:
     return [dict(zip(names, np.asarray(draw).T, strict=True)) for draw in draws]
 
 
-def order_of(model: "Model", table: Table) -> list[str]:
+def order_of(model: Model, table: Table) -> list[str]:
     """Return the names of the columns in the order of those of a model of plain numbers.
 
     Raises
     ------
     DataError
     """
-    from deepbelief.errors import DataError
-
     from ._columns import model_names
 
     have, wanted = list(table.frame.names), model_names(model)
@@ -238,15 +221,13 @@ def numbers(table: Table, names: list[str]) -> Any:
     """
     import numpy as np
 
-    from deepbelief.errors import DataError
-
     for name, numeric, gone in zip(table.frame.names, table.frame.numeric, table.frame.missing, strict=True):
         if not (numeric or gone.all()):
             raise DataError(f"column {name!r} has texts, but the model was trained on numbers")
     return np.column_stack([np.asarray(table.rows[name], np.float64) for name in names])
 
 
-def write_filled(out: str, table: Table, filled: StrDict, schema: "Schema") -> None:
+def write_filled(out: str, table: Table, filled: StrDict, schema: Schema) -> None:
     """Write the file again with its missing values filled in."""
     new = {}
     for name in table.gaps:
@@ -263,7 +244,7 @@ def write_filled(out: str, table: Table, filled: StrDict, schema: "Schema") -> N
     write_text(out, table, new, schema)
 
 
-def write_text(out: str, table: Table, new: dict[str, list[Any]], schema: "Schema") -> None:
+def write_text(out: str, table: Table, new: dict[str, list[Any]], schema: Schema) -> None:
     """Write a text file again, cell by cell as it was, but for those that are filled in."""
     from deepbelief.sources.text_columns import layout_of, records
 

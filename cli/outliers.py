@@ -2,22 +2,20 @@
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from deepbelief.bounds import Bounds
+from deepbelief.errors import DataError, SettingError
 from deepbelief.typing import StrDict
 
+from ._annotations import Model, Outliers
+from ._files import check_output
 from ._options import backend_option, data_options, force_option, option
 from ._tables import STDOUT, cell, csv_file, unknown_option
 from ._text import clean, facts
 from ._types import Bounded, check_given
-
-if TYPE_CHECKING:
-    from deepbelief.evaluation.outliers import Outliers
-
-    from ._inputs import Model
 
 SHOWN = 5  # of the oddest rows
 
@@ -52,10 +50,8 @@ def command(
       deepbelief outliers titanic.h5 --contamination 0.02
     """  # noqa: D301
     check_given(model, data)
-    from deepbelief.errors import SettingError
     from deepbelief.evaluation import find_outliers
 
-    from ._files import check_output
     from ._inputs import read_model
 
     loaded = read_model(model, detectors=True)
@@ -80,14 +76,13 @@ def command(
         )
 
 
-def rows_to_score(model: "Model", data: str | None, where: StrDict) -> tuple[str, Any]:
+def rows_to_score(model: Model, data: str | None, where: StrDict) -> tuple[str, Any]:
     """Return the short name of the data, and their rows as the model takes them.
 
     Raises
     ------
     DataError
     """
-    from deepbelief.errors import DataError
     from deepbelief.sources.formats import FORMATS, format_of
     from deepbelief.sources.table_files import read_table
 
@@ -107,7 +102,7 @@ def rows_to_score(model: "Model", data: str | None, where: StrDict) -> tuple[str
     return opened.name, opened.rows
 
 
-def write(out: str, found: "Outliers") -> None:
+def write(out: str, found: Outliers) -> None:
     """Write a line for each row."""
     why = found.surprise is not None
     with csv_file(out) as file:
@@ -118,7 +113,7 @@ def write(out: str, found: "Outliers") -> None:
             writer.writerow([cell(score), int(odd), *([column, f"{nats:.4g}"] if why else [])])
 
 
-def oddest(found: "Outliers") -> list[str]:
+def oddest(found: Outliers) -> list[str]:
     """Return the oddest rows in words."""
     lines = []
     for i in found.worst(SHOWN).tolist():

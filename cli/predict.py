@@ -1,17 +1,18 @@
 """``deepbelief predict``: the class of each row, or its value."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from deepbelief.errors import SettingError
 from deepbelief.typing import RowsLike
 
+from ._annotations import Model
+from ._files import check_output
 from ._options import backend_option, data_options, force_option
-from ._tables import unknown_option
+from ._rows import check_format, write_blocks
+from ._tables import STDOUT, unknown_option
 from ._types import check_given
-
-if TYPE_CHECKING:
-    from ._inputs import Model
 
 FORMATS = (".csv", ".npy")
 
@@ -38,11 +39,8 @@ def command(
       deepbelief predict table-tuned.h5 new.csv --probabilities --out predicted.csv
     """  # noqa: D301
     check_given(model, data)
-    from deepbelief.errors import SettingError
 
-    from ._files import check_output
     from ._inputs import data_for, read_model
-    from ._rows import STDOUT, check_format, writing
 
     check_format(out, FORMATS)
     loaded = read_model(model)
@@ -58,8 +56,7 @@ def command(
     estimator = loaded.estimator.set_params(backend=backend)
     result = _probabilities(estimator, opened.rows) if probabilities else estimator.predict(opened.rows)
     header = _columns(loaded, probabilities=probabilities)
-    with writing(out, shape=result.shape, dtype=result.dtype, header=header, name="predicted") as writer:
-        writer.write(result)
+    write_blocks(out, [result], shape=result.shape, dtype=result.dtype, header=header, name="predicted")
 
 
 def _probabilities(classifier: Any, rows: RowsLike) -> Any:
@@ -70,7 +67,7 @@ def _probabilities(classifier: Any, rows: RowsLike) -> Any:
     return np.hstack(found) if isinstance(found, list) else found
 
 
-def _columns(model: "Model", *, probabilities: bool) -> list[str]:
+def _columns(model: Model, *, probabilities: bool) -> list[str]:
     """Return the header of what is predicted."""
     name, n = "value" if model.is_regressor else "label", model.n_targets
     if not probabilities:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,9 +13,10 @@ from deepbelief.errors import SettingError
 from deepbelief.hyperparameters import FINE_TUNING, MACHINE, PRETRAINING
 from deepbelief.typing import RowsLike, StrDict
 
+from ._annotations import CheckpointFile, Cost, DataSet, MachineRates
 from ._config import config_option
 from ._families import identity_option
-from ._files import absolute
+from ._files import absolute, check_outputs, same_file, save_model
 from ._options import (
     DataCommand,
     data_options,
@@ -35,11 +36,6 @@ from ._sequences import check_options, plan_sequences, recurrent_options
 from ._tables import reading, table_options
 from ._text import clean, duration, facts, size_of
 from ._types import Registered, check_given
-
-if TYPE_CHECKING:
-    from deepbelief.checkpoints import CheckpointFile
-    from deepbelief.cost import Cost, MachineRates
-    from deepbelief.datasets import DataSet
 
 plan_options = section(
     "Cost",
@@ -89,7 +85,7 @@ def show_cost(plan: PretrainingPlan, options: StrDict) -> None:
     facts(_memory(cost))
 
 
-def _rates(options: StrDict) -> "MachineRates":
+def _rates(options: StrDict) -> MachineRates:
     from deepbelief.cost import MachineRates, measure_rates
 
     if options["machine"] is not None:
@@ -105,7 +101,7 @@ def _rates(options: StrDict) -> "MachineRates":
     return measure_rates(options["backend"], repeats=3, workers=2 if workers > 1 else 0)
 
 
-def _memory(cost: "Cost") -> list[tuple[str, object]]:
+def _memory(cost: Cost) -> list[tuple[str, object]]:
     """Return the rows' share of the memory, and how they are read."""
     read = "read in windows" if cost.windowed else "they stay in memory"
     lines: list[tuple[str, object]] = [
@@ -150,7 +146,7 @@ def check_cluster(options: StrDict) -> bool:
 
 
 @contextlib.contextmanager
-def on_cluster(data: "DataSet", options: StrDict, where: StrDict) -> Iterator[Any]:
+def on_cluster(data: DataSet, options: StrDict, where: StrDict) -> Iterator[Any]:
     """Give the data with rows that the workers of the cluster read."""
     from deepbelief.distributed import Averaging, FileRows, Partitioned, connected, local_cluster
 
@@ -218,7 +214,6 @@ def command(**options: Any) -> None:
     from deepbelief.datasets import open as open_data
     from deepbelief.seeds import run_seed
 
-    from ._files import check_outputs, save_model
     from ._inputs import pretraining_metadata
 
     began = time.perf_counter()
@@ -257,15 +252,13 @@ def command(**options: Any) -> None:
     report(plan, out, seed, time.perf_counter() - began)
 
 
-def default_out(data: "DataSet") -> str:
+def default_out(data: DataSet) -> str:
     """Return the name of the model's file: that of the data, in this folder, but never the data themselves."""
-    from ._files import same_file
-
     out = f"{data.name}.h5"
     return f"{data.name}-dbn.h5" if same_file(out, data.source_path) else out
 
 
-def train(plan: PretrainingPlan, rows: RowsLike, file: "CheckpointFile", options: StrDict) -> None:
+def train(plan: PretrainingPlan, rows: RowsLike, file: CheckpointFile, options: StrDict) -> None:
     """Fit the estimator of a plan under a progress display."""
     from ._progress import reporting
 

@@ -1,20 +1,21 @@
 """``deepbelief report``: a page that shows what a model has learned."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from deepbelief.errors import DataError, SettingError
 from deepbelief.typing import StrDict
 
+from ._annotations import Model
+from ._files import check_output, write_whole
 from ._options import backend_option, data_options, force_option, option, shape_option
+from ._rows import check_format
 from ._sequences import check_sequences_wanted, select_recorded, sequence_options
 from ._tables import unknown_option
 from ._text import clean, facts, size_of
 from ._types import check_given
-
-if TYPE_CHECKING:
-    from ._inputs import Model
 
 FORMATS = (".html", ".htm")
 
@@ -46,13 +47,10 @@ def command(
     """  # noqa: D301
     check_given(model, data)
     from deepbelief import hdf5
-    from deepbelief.errors import SettingError
     from deepbelief.plotting import check_matplotlib
     from deepbelief.plotting.axes import image_shape
 
-    from ._files import check_output
     from ._inputs import read_model
-    from ._rows import check_format
 
     check_matplotlib()
     out = out or Path(model).name.removesuffix(".h5").removesuffix(".hdf5") + "-report.html"
@@ -83,10 +81,8 @@ def command(
     )
 
 
-def open_rows(model: "Model", data: str | None, where: StrDict) -> tuple[Any, str]:
+def open_rows(model: Model, data: str | None, where: StrDict) -> tuple[Any, str]:
     """Return the rows to show, or None and why there are none: named data must be there, recorded ones may be gone."""
-    from deepbelief.errors import DataError
-
     from ._inputs import data_for
 
     try:
@@ -99,12 +95,10 @@ def open_rows(model: "Model", data: str | None, where: StrDict) -> tuple[Any, st
 
 
 def write(
-    out: str, model: "Model", content: Any, opened: Any, missing: str, shape: tuple[int, int] | str | None,
+    out: str, model: Model, content: Any, opened: Any, missing: str, shape: tuple[int, int] | str | None,
     lengths: Any,
 ) -> None:  # fmt: skip
     """Draw the page and write it; ``lengths``: of the sequences of a model of such."""
-    from deepbelief.hdf5 import replacing
-
     from ._page import page
     from ._sections import Report
     from ._sequence_sections import SequenceReport
@@ -113,5 +107,4 @@ def write(
     if model.is_sequences:
         report = SequenceReport(model, content, opened, missing, shape, lengths)
     text = page(Path(model.path).name, report.lead(), report.sections())
-    with replacing(out) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    write_whole(out, text.encode("utf-8"))

@@ -1,23 +1,28 @@
 """``deepbelief sample``: samples from a model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from deepbelief.errors import SettingError
 from deepbelief.typing import RowsLike, StrDict
 
-from ._families import FASTA_FORMATS, write_letters
-from ._options import backend_option, force_option, option, shape_option
-from ._sequences import write_picture
-from ._tables import TABLE_FORMATS, Values, check_table_output, clamped_values, write_table
+from ._annotations import Model, Schema
+from ._files import check_output, write_whole
+from ._options import backend_option, force_option, option, seed_option, shape_option
+from ._rows import check_format, write_blocks
+from ._tables import (
+    FASTA_FORMATS,
+    STDOUT,
+    TABLE_FORMATS,
+    Values,
+    check_table_output,
+    clamped_values,
+    csv_file,
+    write_table,
+)
 from ._text import clean
 from ._types import Bounded, Registered, check_given
-
-if TYPE_CHECKING:
-    from deepbelief.sources.schema import Schema
-
-    from ._inputs import Model
 
 FORMATS = (".npy", ".csv", ".h5", ".png")
 
@@ -56,12 +61,7 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
     is_flag=True,
     help="Also sample which values of a table are missing.",
 )
-@option(
-    "--seed",
-    type=Bounded("random_state"),
-    metavar="N",
-    help="Random seed; drawn and printed by default.",
-)
+@seed_option
 @option(
     "--out",
     metavar="FILE",
@@ -95,9 +95,7 @@ def command(
     from deepbelief.estimators.views import sample_rows
     from deepbelief.seeds import run_seed
 
-    from ._files import check_output
     from ._inputs import read_model
-    from ._rows import STDOUT, check_format
 
     seed = run_seed(seed)
     ending = "" if out is None else check_format(out, (*FORMATS, *TABLE_FORMATS[1:], *FASTA_FORMATS))
@@ -131,35 +129,40 @@ def command(
     click.echo(f"{name}: {n} rows, {columns}, {steps} {unit}, seed {seed}", err=out == STDOUT)
 
 
-def write_samples(out: str, ending: str, model: "Model", rows: RowsLike, shape: tuple[int, int] | str) -> None:
-    """Write the rows as a picture, an alignment, a table or numbers."""
-    if ending == ".png" and model.is_sequences:
-        write_picture(out, rows)
-    elif ending == ".png":
-        write_image(out, rows, shape)
+def write_samples(out: str, ending: str, model: Model, rows: RowsLike, shape: tuple[int, int] | str) -> None:
+    """Write the rows as a picture, an alignment, a table or numbers in the units of the data."""
+    if ending == ".png":
+        from deepbelief.plotting import plot_rows, plot_sequence, to_png
+
+        write_whole(out, to_png(plot_sequence(rows) if model.is_sequences else plot_rows(rows, shape=shape)))
     elif ending in FASTA_FORMATS:
-        write_letters(out, rows)
+        from deepbelief.sources.fasta import write_fasta
+
+        with csv_file(out) as file:
+            write_fasta(file, rows)
     elif model.schema is not None:
         write_table(out, rows, model.schema)
     else:
-        write_rows(out, model, rows)
+        from ._columns import model_names
+
+        header = model_names(model) or [f"feature{i}" for i in range(rows.shape[1])]
+        write_blocks(out, [rows], shape=rows.shape, dtype=rows.dtype, header=header, name="samples")
 
 
-def default_ending(schema: "Schema | None") -> str:
+def default_ending(schema: Schema | None) -> str:
     """Return the end of the name of a file of rows of this schema."""
     if schema is None:
         return ".npy"
     return FASTA_FORMATS[0] if schema.alphabet else ".csv"
 
 
-def check_missing(schema: "Schema | None", *, missing: bool) -> None:
+def check_missing(schema: Schema | None, *, missing: bool) -> None:
     """Refuse missing values of a model that has no columns with some.
 
     Raises
     ------
     SettingError
     """
-    from deepbelief.errors import SettingError
     from deepbelief.sources.table_columns import MIN_MISSING, MIN_MISSING_SHARE
 
     if missing and (schema is None or not schema.gaps):
@@ -172,8 +175,6 @@ def check_missing(schema: "Schema | None", *, missing: bool) -> None:
 
 def check_sequences(temperature: float, method: str | None, ending: str, clamp: dict[str, str] | None) -> None:
     """Refuse a temperature or a method for frames, and find out first whether a picture of them can be drawn."""
-    from deepbelief.errors import SettingError
-
     refused = {"temperature": temperature != 1, "method": method is not None, "clamp": clamp is not None}
     for name, given in refused.items():
         if given:
@@ -184,7 +185,7 @@ def check_sequences(temperature: float, method: str | None, ending: str, clamp: 
         check_matplotlib()
 
 
-def check_model(model: "Model") -> None:
+def check_model(model: Model) -> None:
     """Refuse layers that are not a model of the data; report if the layers from before fine-tuning replace them.
 
     Raises
@@ -192,7 +193,6 @@ def check_model(model: "Model") -> None:
     SettingError
         If there are only fine-tuned layers.
     """
-    from deepbelief.errors import SettingError
     from deepbelief.estimators.views import pretrained_layers
 
     try:
@@ -206,7 +206,7 @@ def check_model(model: "Model") -> None:
         click.echo(f"{clean(model.path)} is fine-tuned: sampling from its pretrained layers", err=True)
 
 
-def check_image(model: "Model", shape: tuple[int, int] | str) -> None:
+def check_image(model: Model, shape: tuple[int, int] | str) -> None:
     """Refuse a picture of rows that are not images.
 
     Raises
@@ -216,7 +216,6 @@ def check_image(model: "Model", shape: tuple[int, int] | str) -> None:
     MissingExtraError
         If matplotlib is not installed.
     """
-    from deepbelief.errors import SettingError
     from deepbelief.plotting.axes import check_matplotlib, image_shape
 
     check_matplotlib()
@@ -224,23 +223,3 @@ def check_image(model: "Model", shape: tuple[int, int] | str) -> None:
         raise SettingError(
             f"rows of {model.n_features} features are not square images: give --shape HEIGHT,WIDTH or another --out"
         )
-
-
-def write_image(out: str, rows: RowsLike, shape: tuple[int, int] | str) -> None:
-    """Write all rows as one picture."""
-    from deepbelief.hdf5 import replacing
-    from deepbelief.plotting import plot_rows, to_png
-
-    picture = to_png(plot_rows(rows, shape=shape))
-    with replacing(out) as temporary:
-        temporary.write_bytes(picture)
-
-
-def write_rows(out: str, model: "Model", rows: RowsLike) -> None:
-    """Write the rows in the units of the data, under the names of the features where these are known."""
-    from ._rows import writing
-
-    names = getattr(model.estimator, "feature_names_in_", None)
-    header = [f"feature{i}" for i in range(rows.shape[1])] if names is None else [str(name) for name in names]
-    with writing(out, shape=rows.shape, dtype=rows.dtype, header=header, name="samples") as writer:
-        writer.write(rows)
