@@ -12,16 +12,8 @@ from deepbelief import RBM, DBNClassifier, load, save
 from deepbelief.errors import DataError, SettingError, TrainingWarning
 from deepbelief.estimators.outcome import check_ladder
 from deepbelief.gradients import PTT, PhaseBuffers
-from deepbelief.gradients.trajectory import (
-    MIN_TAIL,
-    MIN_UPDATES,
-    N_TURNS,
-    SINCE,
-    acceptances,
-    rungs,
-    step_length,
-    turn,
-)
+from deepbelief.gradients.exchanges import MIN_TAIL, N_OFFERS, N_TURNS, acceptances, offer, turn
+from deepbelief.gradients.trajectory import MIN_UPDATES, SINCE, rungs, step_length
 from deepbelief.ladder import Ladder, bennett, difference, exchange_probability
 from deepbelief.machine import Machine
 from deepbelief.seeds import stream
@@ -192,12 +184,54 @@ def test_only_chains_whose_turn_it_is_take_samples(bk):
     machine.vbias[...] = state["ladder_vbias"][-1]
     buffers = trainer.learner.phases
     for _ in range(2):
-        v, x = bk.asarray(np.full((20, rows.shape[1]), 0.25)), bk.asarray(np.zeros((20, 4)))
-        estimator._exchange(machine, buffers, state, v, x, bk.rng(stream(3)))
-        kept = (bk.to_numpy(v) == 0.25).all(axis=1)
+        buffers.visible(25)[...] = 0.25
+        x = bk.to_numpy(estimator._exchange(machine, buffers, state, 5, bk.rng(stream(3))))
+        v = bk.to_numpy(buffers.visible(25))
+        np.testing.assert_allclose(x[:25], v @ bk.to_numpy(machine.W), atol=1e-12)
+        assert (v[:5] == 0.25).all()
+        kept = (v[5:] == 0.25).all(axis=1)
         assert kept.sum() == 10
         now = turn(20, int(state["counts"][0]))
         assert not kept[now].any()
+
+
+def test_offers_are_accepted_one_after_another(bk):
+    """Compared with a loop over chains that draws by the probability of an exchange; three samples for four offers."""
+    for n in (3, 40):
+        rng = np.random.default_rng(n)
+        low, high, u = rng.normal(0, 3, n), rng.normal(-1, 3, n), rng.random((N_OFFERS, n))
+
+        class Given:
+            def uniform(self, out, u=u):
+                out[...] = bk.asarray(u)
+                return out
+
+        found = bk.to_numpy(offer(bk.xp, bk.asarray(low), bk.asarray(high), Given(), bk.asarray(np.empty_like(u))))
+        for i, now in enumerate(high):
+            taken = -1
+            for k in range(min(N_OFFERS, n)):
+                place = (i + k) % n
+                if u[k, i] < exchange_probability(np, low[place], now):
+                    taken, now = place, low[place]
+            assert found[i] == taken
+        assert found.max() > 0
+        assert n < 40 or -1 in found
+
+
+def test_offers_leave_the_distribution_of_the_chains_unchanged(bk):
+    """Chains of one machine are offered samples of another; 7 standard deviations of each of 16 frequencies."""
+    n, (a, b) = 60_000, [exact.tiny(4, 3, seed=seed, spread=1.5) for seed in (1, 2)]
+    V, rng = exact.states(4), np.random.default_rng(0)
+    d = bk.to_numpy(difference(Machine(a, bk), Machine(b, bk), bk.asarray(V)))
+    p_a, p_b = probabilities(a, V), probabilities(b, V)
+    assert np.abs(p_a - p_b).max() > 0.1
+    samples, chains = rng.choice(16, n, p=p_a), rng.choice(16, n, p=p_b)
+    u = bk.asarray(np.empty((N_OFFERS, n)))
+    taken = bk.to_numpy(offer(bk.xp, bk.asarray(d[samples]), bk.asarray(d[chains]), bk.rng(stream(0)), u))
+    assert 0.3 < (taken >= 0).mean() < 1
+    chains = np.where(taken >= 0, samples[taken], chains)
+    frequencies = np.bincount(chains, minlength=16) / n
+    np.testing.assert_allclose(frequencies, p_b, atol=7 * 0.5 / np.sqrt(n))
 
 
 def test_acceptances_are_those_of_all_pairs():

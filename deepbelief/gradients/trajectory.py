@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import ClassVar, cast
 
 import numpy as np
@@ -11,28 +10,24 @@ import numpy as np
 from deepbelief.backends import Backend, Product, Rng
 from deepbelief.bounds import COUNT, Bounds, check_fields
 from deepbelief.errors import DataError, Mention, SettingError
+from deepbelief.gradients.exchanges import MIN_TAIL, N_OFFERS, acceptances, offer, turn
 from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.gradients.persistent import first_chains, gibbs
-from deepbelief.ladder import Ladder, accept, difference, log_partition_of
+from deepbelief.ladder import Ladder, difference, log_partition_of
 from deepbelief.machine import Machine
 from deepbelief.schedules import steps_at
-from deepbelief.typing import Array, DeviceArray, StrDict
+from deepbelief.typing import DeviceArray, StrDict
 
 PARAMETERS = ("W", "vbias", "hbias")
 MIN_BLOCKS = 10  # samples of the last checkpoint in the reservoir for each chain of the model
 MIN_RESERVOIR = 4000  # samples in the reservoir
 MIN_SWEEPS = 20  # of a thermalisation
 LENGTHENING = 3  # sweeps in which the reservoir is filled, divided by those of the thermalisation
-N_TURNS = 2  # updates within which every chain is offered samples once
-N_OFFERS = 4  # samples of the last checkpoint that each chain is offered in an exchange
-TAIL = 0.05  # share of the chains that exchange least; the best of these must reach MIN_TAIL
-MIN_TAIL = 0.03  # probability of an exchange; below it a mode is forming that the last checkpoint lacks
 MIN_UPDATES = 50  # between two checkpoints; the chains cannot follow a model that moves faster
 RECOVERY = 100  # updates since a checkpoint after which the learning rate is doubled
 INITIAL_STD = 0.01  # of connections
 MAX_ATTEMPTS = 3  # attempts at a checkpoint that are abandoned because its chains have not met
 MAX_MEASURED = 32  # chains on which the length of a step is measured
-MAX_RANGE = 600.0  # largest difference of free energies that is resolved, in nats
 SHARE = Bounds(0, 1, open_high=True)
 FIELDS = {
     "freeze": SHARE, "reject": SHARE, "max_sweeps": Bounds(MIN_SWEEPS, integer=True),
@@ -83,8 +78,8 @@ class PTT:
     max_step : float
         Largest standard deviation, over the chains, of the change of their energy by one update, in nats.
     exchange_every : int
-        Number of updates between two exchanges. With 1 an update of 784 x 500 units takes twice that of ``"pcd"``.
-        With more it takes less, but where modes form quickly, chains lose their weights.
+        Number of updates between two exchanges. With 1 an update of 784 x 500 units takes 1.4 times that of
+        ``"pcd"``. With more it takes less, but where modes form quickly, chains lose their weights.
 
     Examples
     --------
@@ -152,15 +147,15 @@ class PTT:
         """Return the gradient after ``gibbs_steps`` steps and an exchange of the chains, which move in place."""
         state = cast(Arrays, state)
         _check_state(state)
-        chains = state["chains"]
+        chains, steps = state["chains"], steps_at(self.gibbs_steps)
         n = n_rows + len(chains)
         v, h = buffers.visible(n), buffers.hidden(n)
-        v_neg, h_neg = v[n_rows:], h[n_rows:]
-        gibbs(machine, buffers, chains, steps_at(self.gibbs_steps) - 1, rng, v_neg, h_neg)
-        machine.sample_visible(chains, rng, v_neg, mean=buffers.space("v_mean", len(chains), v.shape[1]))
-        self._exchange(machine, buffers, state, v_neg, h_neg, rng)
-        machine.hidden.sample(machine.bk, h_neg, machine.hbias, rng, chains)
-        machine.mean_hidden(buffers.positive(n_rows), out=h[:n_rows])
+        if steps > 1:
+            gibbs(machine, buffers, chains, steps - 1, rng, v[n_rows:], h[n_rows:])
+        machine.sample_visible(chains, rng, v[n_rows:], mean=buffers.space("v_mean", len(chains), v.shape[1]))
+        h = self._exchange(machine, buffers, state, n_rows, rng)[:n]
+        machine.hidden.mean(machine.bk, h[:n_rows], machine.hbias)
+        machine.hidden.sample(machine.bk, h[n_rows:], machine.hbias, rng, chains)
         grads = buffers.gradient(n_rows, len(chains), batch_size)
         state["numbers"][LENGTH] = step_length(machine.bk, grads, n_rows, len(chains) * batch_size / n_rows)
         return grads
@@ -194,43 +189,51 @@ class PTT:
         low = -differences.astype(float)
         return float(state["ladder_log_z"][-1] + np.logaddexp.reduce(low) - math.log(len(low)))
 
-    def _exchange(
-        self, machine: Machine, buffers: PhaseBuffers, state: Arrays, v: DeviceArray, x: DeviceArray, rng: Rng
-    ) -> None:
+    def _exchange(self, machine: Machine, buffers: PhaseBuffers, state: Arrays, n_rows: int, rng: Rng) -> DeviceArray:
         """Offer each chain samples of the last checkpoint; freeze the model, or return, where few are accepted.
 
-        ``x`` becomes the input of the hidden units, without their biases.
+        The minibatch and the visible states of the chains lie in the buffer. Returns the input of the hidden units,
+        without their biases, for both.
         """
-        bk, xp, numbers, counts = machine.bk, machine.bk.xp, state["numbers"], state["counts"]
+        bk, numbers, counts = machine.bk, state["numbers"], state["counts"]
         numbers[CLEARED] = 0
         counts[SINCE] += 1
         if counts[SINCE] % RECOVERY == 0:
             numbers[FACTOR] = min(1.0, 2 * numbers[FACTOR])
         counts[UPDATES] += 1
-        bk.matmul(v, machine.W, x)
+        n = n_rows + len(state["chains"])
         if counts[UPDATES] % self.exchange_every and counts[SINCE] > 1:
-            return
-        now = turn(len(v), int(counts[UPDATES]) // self.exchange_every)
-        v_now, x_now, n = v[now], x[now], now.stop - now.start
-        block = self._block(state, n)
-        y, x_y = state["reservoir"][block], buffers.space("offered", n, x.shape[1])
-        low = machine.free_energy_of(y, bk.matmul(y, machine.W, x_y)) - state["reservoir_energy"][block]
-        high = machine.free_energy_of(v_now, x_now) - _rung(machine, state, -1).free_energy(v_now)
+            return _inputs(machine, buffers, n_rows, n)
+        now = turn(len(state["chains"]), int(counts[UPDATES]) // self.exchange_every)
+        block, some = self._block(state, now.stop - now.start), slice(n_rows + now.start, n_rows + now.stop)
+        # The samples follow the chains in the buffer, so that one product serves them, the chains and the minibatch.
+        v = buffers.visible(n + now.stop - now.start)
+        v[n:] = state["reservoir"][block]
+        x = _inputs(machine, buffers, n_rows, len(v))
+        low = machine.free_energy_of(v[n:], x[n:]) - state["reservoir_energy"][block]
+        high = machine.free_energy_of(v[some], x[some]) - self._energy_below(machine, buffers, state, v[some])
         numbers[ACCEPTANCE], tail = acceptances(bk.to_numpy(low), bk.to_numpy(high))
         if numbers[ACCEPTANCE] >= self.freeze and tail >= MIN_TAIL:
             # The reservoir keeps its samples: they are proposals, and stay samples of the checkpoint.
-            accepted, places = _offer(xp, low, high, rng, buffers.space("exchange", n, 1))
-            for rows, offered in ((v_now, y), (x_now, x_y)):
-                rows[...] = xp.where(accepted, xp.take(offered, places, axis=0), rows)
-            return
+            taken = bk.to_numpy(offer(bk.xp, low, high, rng, buffers.space("exchange", N_OFFERS, len(low))))
+            rows = np.flatnonzero(taken >= 0)
+            rows, taken = bk.asarray(rows), bk.asarray(taken[rows])
+            for states in (v, x):
+                states[some][rows] = bk.xp.take(states[n:], taken, axis=0)
+            return x
         given = counts[UPDATES] == 1  # no update has been made that could be undone: the model is kept
         if given:
             counts[ATTEMPTS] = MAX_ATTEMPTS
         hasty = numbers[ACCEPTANCE] < self.reject or counts[SINCE] < MIN_UPDATES
-        if (hasty and not given) or not self._freeze(machine, state, v, rng):
-            self._return(machine, state, v, rng)
+        if (hasty and not given) or not self._freeze(machine, state, v[n_rows:n], rng):
+            self._return(machine, state, v[n_rows:n], rng)
         counts[SINCE] = 0
-        bk.matmul(v, machine.W, x)
+        return _inputs(machine, buffers, n_rows, n)
+
+    def _energy_below(self, machine: Machine, buffers: PhaseBuffers, state: Arrays, v: DeviceArray) -> DeviceArray:
+        """Return the free energy of visible states under the last checkpoint."""
+        below, x = _rung(machine, state, -1), buffers.space("below", len(v), len(machine.hbias))
+        return below.free_energy_of(v, machine.bk.matmul(v, below.W, x))
 
     def _block(self, state: Arrays, n: int) -> slice:
         """Return the next rows of the reservoir; a chain is offered different ones in the next round."""
@@ -295,6 +298,16 @@ class PTT:
         return mean >= self.freeze and tail >= MIN_TAIL
 
 
+def _inputs(machine: Machine, buffers: PhaseBuffers, n_rows: int, n: int) -> DeviceArray:
+    """Return the inputs of hidden units, without biases, of the minibatch and the rows after it, ``n`` in all."""
+    bk, x = machine.bk, buffers.hidden(n)
+    first = 0 if buffers.sparse is None else n_rows
+    if first:
+        bk.matmul(buffers.positive(n_rows), machine.W, x[:first])
+    bk.matmul(buffers.visible(n)[first:], machine.W, x[first:])
+    return x
+
+
 def step_length(bk: Backend, grads: Gradient, n_positive: int, factor: float) -> float:
     """Return the standard deviation, over some chains, of the change of their energy by a step of rate 1.
 
@@ -314,41 +327,6 @@ def step_length(bk: Backend, grads: Gradient, n_positive: int, factor: float) ->
     return length if math.isfinite(length) else float(np.finfo(np.float64).max)
 
 
-def acceptances(low: Array, high: Array) -> tuple[float, float]:
-    """Return the mean probability of an exchange over all pairs, and that of the best chain among the worst 5 %.
-
-    ``low`` and ``high`` are F_b - F_a at states of the machine a and of b. The probability that y of b is exchanged is
-    the mean over x of min(1, exp(high(y) - low(x))).
-    """
-    first = float(low.min())
-    lows, highs = (np.minimum(each.astype(float) - first, MAX_RANGE) for each in (low, high))
-    if not (np.isfinite(lows).all() and np.isfinite(highs).all()):
-        return 0.0, 0.0
-    lows.sort()
-    above = np.append(np.cumsum(np.exp(-lows)[::-1])[::-1], 0.0)
-    places = np.searchsorted(lows, highs, side="right")
-    each = np.sort(places + np.exp(highs) * above[places]) / len(lows)
-    return float(each.mean()), float(each[int(TAIL * len(each))])
-
-
-def _offer(
-    xp: ModuleType, low: DeviceArray, high: DeviceArray, rng: Rng, u: DeviceArray
-) -> tuple[DeviceArray, DeviceArray]:
-    """Offer each chain some samples one after another; return which chains accept any, and the index of the last one.
-
-    ``low`` and ``high`` are F_model - F_checkpoint at the samples and at the chains.
-    """
-    n = len(low)
-    twice, places = xp.concatenate([low, low]), xp.concatenate([xp.arange(n), xp.arange(n)])
-    taken, now = xp.zeros(n, places.dtype) - 1, high
-    for k in range(min(N_OFFERS, n)):
-        offered = twice[k : k + n]
-        accepted = accept(xp, offered, now, rng, u)
-        now = xp.where(accepted[:, 0], offered, now)
-        taken = xp.where(accepted[:, 0], places[k : k + n], taken)
-    return (taken >= 0).reshape(-1, 1), xp.maximum(taken, 0)
-
-
 def _drawn(machine: Machine, state: Arrays, n: int, rng: Rng) -> DeviceArray:
     """Return samples of the last checkpoint, drawn from the reservoir by their odds under the model."""
     bk, reservoir = machine.bk, state["reservoir"]
@@ -357,12 +335,6 @@ def _drawn(machine: Machine, state: Arrays, n: int, rng: Rng) -> DeviceArray:
     first = float(bk.to_numpy(rng.uniform(bk.xp.empty((1, 1), machine.dtype)))[0, 0])
     places = np.searchsorted(odds, (np.arange(n) + first) / n * odds[-1])
     return bk.xp.take(reservoir, bk.asarray(np.minimum(places, len(odds) - 1)), axis=0)
-
-
-def turn(n_chains: int, exchange: int) -> slice:
-    """Return the chains that are offered samples at an exchange, by its number."""
-    stop = min((exchange % N_TURNS + 1) * -(-n_chains // N_TURNS), n_chains)
-    return slice(stop - -(-n_chains // N_TURNS), stop)
 
 
 def _check_state(state: Arrays) -> None:
