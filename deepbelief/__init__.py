@@ -8,29 +8,25 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "AnomalyDetector": "deepbelief.estimators",
-    "RBM": "deepbelief.estimators",
-    "RBMClassifier": "deepbelief.estimators",
-    "DBN": "deepbelief.estimators",
-    "DBNClassifier": "deepbelief.estimators",
-    "DBNRegressor": "deepbelief.estimators",
-    "DeepAutoencoder": "deepbelief.estimators",
-    "CheckpointFile": "deepbelief.checkpoints",
-    "Ratings": "deepbelief.sources.ratings",
-    "RecurrentRBM": "deepbelief.estimators",
-    "save": "deepbelief.estimators",
-    "load": "deepbelief.estimators",
-    "Stack": "deepbelief.stack",
-    "Weights": "deepbelief.stack",
-    "suggest_layer_sizes": "deepbelief.sizing",
-    "check_layer_sizes": "deepbelief.sizing",
-    "evaluate": "deepbelief.evaluation",
-    "rbm_health": "deepbelief.health",
-    "gradient_check": "deepbelief.diagnostics",
-    "overfit_check": "deepbelief.diagnostics",
-    "learning_rate_sweep": "deepbelief.diagnostics",
+_NAMES = {
+    "checkpoints": ("CheckpointFile",),
+    "diagnostics": ("gradient_check", "learning_rate_sweep", "overfit_check"),
+    "estimators.anomaly": ("AnomalyDetector",),
+    "estimators.autoencoder": ("DeepAutoencoder",),
+    "estimators.classifier": ("DBNClassifier",),
+    "estimators.dbn": ("DBN",),
+    "estimators.persistence": ("load", "save"),
+    "estimators.rbm": ("RBM",),
+    "estimators.rbm_classifier": ("RBMClassifier",),
+    "estimators.recurrent_rbm": ("RecurrentRBM",),
+    "estimators.regressor": ("DBNRegressor",),
+    "evaluation": ("evaluate",),
+    "health": ("rbm_health",),
+    "sizing": ("check_layer_sizes", "suggest_layer_sizes"),
+    "sources.ratings": ("Ratings",),
+    "stack": ("Stack", "Weights"),
 }
+_HOMES = {name: f"deepbelief.{module}" for module, names in _NAMES.items() for name in names}
 
 __all__ = sorted(_HOMES)
 

@@ -176,12 +176,7 @@ class Identity:
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {
-    "sigmoid": Sigmoid,
-    "tanh": Tanh,
-    "hard_tanh": HardTanh,
-    "softsign": Softsign,
-    "relu": ReLU,
-    "identity": Identity,
+    kind.name: kind for kind in (Sigmoid, Tanh, HardTanh, Softsign, ReLU, Identity)
 }
 """Activations by name; to add one, write a class and add an entry."""
 

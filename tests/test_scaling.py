@@ -10,7 +10,7 @@ from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, RBMClassifier, load, save
 from deepbelief.errors import DataError, DataWarning, SettingError
-from deepbelief.estimators import RecurrentRBM
+from deepbelief.estimators.recurrent_rbm import RecurrentRBM
 from deepbelief.likelihood import pseudo_log_likelihood
 from deepbelief.sources import Scaling, as_source, column_statistics, grey_levels
 

@@ -23,7 +23,9 @@ from deepbelief.datasets import open as open_data
 from deepbelief.diagnostics.speed import computer
 from deepbelief.distributed import Averaging, Partitioned, local_cluster
 from deepbelief.distributed.clusters import Client, resident_bytes
-from deepbelief.estimators import DBN, RBM, DBNClassifier
+from deepbelief.estimators.classifier import DBNClassifier
+from deepbelief.estimators.dbn import DBN
+from deepbelief.estimators.rbm import RBM
 from deepbelief.optimizers import get_optimizer
 from deepbelief.training import BLOCK_ROWS
 from deepbelief.typing import DeviceArray, StrDict
