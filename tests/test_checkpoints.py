@@ -576,7 +576,7 @@ def test_two_runs_on_one_file(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_answered_after_the_update(tmp_path, number, monkeypatch):
-    monkeypatch.setattr("deepbelief.checkpoints.signals.USUAL", {number: signal.getsignal(number)})
+    monkeypatch.setattr("deepbelief.checkpoints.checkpointer.USUAL", {number: signal.getsignal(number)})
     before = signal.getsignal(number)
     told = []
 

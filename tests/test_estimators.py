@@ -24,7 +24,7 @@ from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, DeepAutoencoder, R
 from deepbelief.activations import Activation
 from deepbelief.errors import BackendError, DataError, SettingError, SizingWarning
 from deepbelief.estimators import base
-from deepbelief.estimators.streams import next_stream
+from deepbelief.estimators.base import next_stream
 from deepbelief.losses import SquaredError
 from deepbelief.sources import as_source
 

@@ -97,7 +97,7 @@ def test_pretraining_of_frames_is_this_packages_rbm():
 
 
 def test_held_out_sequences_stop_training_and_the_best_weights_come_back(monkeypatch, tmp_path):
-    from deepbelief.recurrent.held_out_sequences import Judge
+    from deepbelief.recurrent.frame_likelihood import Judge
 
     scores, judged = iter([-3.0, -1.0, -2.0, -2.5, -0.5]), []
 
@@ -119,7 +119,7 @@ def test_held_out_sequences_stop_training_and_the_best_weights_come_back(monkeyp
 
 
 def test_the_likelihood_of_held_out_sequences_is_that_of_the_estimator():
-    from deepbelief.recurrent.held_out_sequences import Judge, Sequences
+    from deepbelief.recurrent.frame_likelihood import Judge, Sequences
 
     rnn = short().fit(CYCLE, LENGTHS)
     held_out = Sequences(as_source(CYCLE), np.array(LENGTHS)).part(np.array([1, 3]))

@@ -3,11 +3,14 @@
 import contextlib
 import platform
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
+from typing import Any, Self
 
 import numpy as np
 from threadpoolctl import threadpool_info
@@ -16,7 +19,6 @@ from deepbelief.backends import loops
 from deepbelief.backends.numpy_backend import NumpyBackend
 from deepbelief.checkpoints.file import CheckpointFile, as_checkpoint_file
 from deepbelief.checkpoints.lock import locked
-from deepbelief.checkpoints.signals import Signals
 from deepbelief.errors import CheckpointWarning, DataError, FileFormatError, Interrupted, SettingError
 from deepbelief.fields import Fields
 from deepbelief.hdf5 import check_replaceable, check_writable, last_checkpoint, previous_of, versions, write_checkpoint
@@ -95,6 +97,34 @@ class Checkpointer:
 
 
 NO_CHECKPOINTS = Checkpointer()
+
+
+USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
+
+class Signals:
+    """Record of the first of these signals; a second one acts at once. Handlers of other code stay in place."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Install the handlers, in the main thread only: other threads cannot."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: usual for number, usual in USUAL.items() if signal.getsignal(number) == usual}
+            for number in self._before:
+                signal.signal(number, self._hear)
+        return self
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        self.__exit__()
+
+    def __exit__(self, *_: object) -> None:
+        """Stop listening."""
+        while self._before:
+            signal.signal(*self._before.popitem())
 
 
 class FileCheckpointer(Checkpointer):

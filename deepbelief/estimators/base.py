@@ -1,5 +1,6 @@
 """Checks of settings and rows that all estimators share, and conversion of rows for the engine."""
 
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -34,6 +35,7 @@ from deepbelief.recipes.pretraining_rules import USUAL
 from deepbelief.recipes.resolved import is_auto
 from deepbelief.sampling import filled_source
 from deepbelief.schedules import get_schedule, needs_validation
+from deepbelief.seeds import run_seed, stream
 from deepbelief.sources import (
     FiniteSource,
     RowSource,
@@ -49,7 +51,7 @@ from deepbelief.sources import (
 from deepbelief.sources.content import names_text
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run, split_rows
-from deepbelief.typing import Array, DeviceArray, Estimator, RowsLike, TargetsLike
+from deepbelief.typing import Array, DeviceArray, Estimator, RandomState, RowsLike, TargetsLike
 from deepbelief.units import Unit, get_unit
 
 FLAGS = {"warm_start": EXECUTION["warm_start"]}
@@ -315,3 +317,30 @@ def pretraining_on(
             choose_visible(settings[0].visible, source, scale=settings[0].scale, missing=has_missing(source))
         source, held_out, _, _ = split_rows(source, validation_fraction, run.seed)
     return partial(pretrain, source, sizes, settings, run, held_out=held_out, start=start, **more)
+
+
+_NUMBERING = threading.Lock()  # a lock of the module, because pickles and clones of an estimator cannot contain one
+
+
+def next_stream(estimator: Estimator, purpose: str, random_state: RandomState) -> np.random.SeedSequence:
+    """Return the seed of the next draw from a fitted model.
+
+    Parameters
+    ----------
+    estimator : fitted estimator
+        It has the seed of its run in ``_seed`` and the number of draws so far in ``_draws``.
+    purpose : str
+        Name of the stream.
+    random_state : int, Generator, RandomState or None
+        None: the next stream of the model; threads that share the model receive different streams.
+
+    Returns
+    -------
+    numpy.random.SeedSequence
+    """
+    if random_state is not None:
+        return stream(run_seed(random_state), purpose)
+    with _NUMBERING:
+        number = estimator._draws
+        estimator._draws = number + 1
+    return stream(estimator._seed, purpose, number)

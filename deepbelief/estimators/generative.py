@@ -9,9 +9,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from deepbelief.backends import Backend
 from deepbelief.components.multi_prediction import PARTS, MultiPrediction
 from deepbelief.errors import DataError, Mention, SettingError, unknown
-from deepbelief.estimators.base import check_backend, check_number, first_layer, on_device
+from deepbelief.estimators.base import check_backend, check_number, first_layer, next_stream, on_device
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.streams import next_stream
 from deepbelief.estimators.tables import clamped, completed, decoded, encoded, in_order, schema_of
 from deepbelief.layer import LayerState
 from deepbelief.machine import Machine

@@ -29,7 +29,7 @@ from deepbelief.recipes.pretraining_rules import rows_in_minibatch
 from deepbelief.recipes.resolved import Choices, is_auto, resolution_lines
 from deepbelief.recipes.sequence_rules import frame_epochs, stopping_of_sequences
 from deepbelief.recurrent.cells import get_cell
-from deepbelief.recurrent.held_out_sequences import Judge, Sequences
+from deepbelief.recurrent.frame_likelihood import Judge, Sequences
 from deepbelief.recurrent.model import NAMES, RecurrentWeights, initial_recurrent, recurrent_from_state, recurrent_state
 from deepbelief.recurrent.phases import NextFrame
 from deepbelief.recurrent.trainer import RecurrentSettings, RecurrentState, RecurrentTrainer

@@ -9,8 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deepbelief.backends import Backend
 from deepbelief.errors import DataError
-from deepbelief.estimators.base import check_backend, check_names, check_number, check_rows, on_device
-from deepbelief.estimators.streams import next_stream
+from deepbelief.estimators.base import check_backend, check_names, check_number, check_rows, next_stream, on_device
 from deepbelief.recurrent.frame_likelihood import FrameLogLikelihood, frame_log_likelihood
 from deepbelief.recurrent.generation import expected_frames, sample_sequence
 from deepbelief.recurrent.model import RecurrentWeights

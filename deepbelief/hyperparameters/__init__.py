@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from deepbelief.hyperparameters.execution import EXECUTION
 from deepbelief.hyperparameters.kinds import NEVER, Choice, Flag, Kind, Setting, Shares
 from deepbelief.hyperparameters.machines import MACHINE
 from deepbelief.hyperparameters.networks import FINE_TUNING
 from deepbelief.hyperparameters.recurrence import RECURRENT
-from deepbelief.hyperparameters.stacks import AUTOENCODER_PRETRAINING, PRETRAINING, SUPERVISED_PRETRAINING
+from deepbelief.hyperparameters.stacks import AUTOENCODER_PRETRAINING, EXECUTION, PRETRAINING, SUPERVISED_PRETRAINING
 from deepbelief.typing import StrDict, StrMapping
 
 __all__ = [

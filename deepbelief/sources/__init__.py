@@ -28,11 +28,10 @@ from deepbelief.sources.entering import (
 from deepbelief.sources.exclusive import ExclusiveGroups, exclusive_groups
 from deepbelief.sources.fasta import ALPHABETS, read_alignment, sequence_weights, write_fasta
 from deepbelief.sources.files import read
-from deepbelief.sources.fingerprint import digest, fingerprint
 from deepbelief.sources.formats import FORMATS, Format, format_of
 from deepbelief.sources.h5 import HDF5Source
 from deepbelief.sources.parquet import ParquetSource
-from deepbelief.sources.rows import ArraySource, RowSource, blocks, chunk_rows
+from deepbelief.sources.rows import ArraySource, RowSource, blocks, chunk_rows, digest, fingerprint
 from deepbelief.sources.scaling import SCALES, Scaling, column_map, grey_levels, original_dtype
 from deepbelief.sources.sparse_rows import SparseSource, check_sparse
 from deepbelief.sources.spill import ComputedSource, SpilledSource, fits_on_disk

@@ -8,7 +8,6 @@ import numpy as np
 from deepbelief.errors import DataError, Mention, SettingError, unknown
 from deepbelief.sources.derived_rows import underlying
 from deepbelief.sources.frames import Frame, as_frame, frame_like
-from deepbelief.sources.missingness import depends_on_others
 from deepbelief.sources.ratings import LIBRARY as RATINGS
 from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.table_columns import (
@@ -27,6 +26,7 @@ from deepbelief.sources.table_columns import (
 from deepbelief.sources.weighted import counted
 from deepbelief.typing import Array, DtypeLike, StrDict, StrMapping, TableLike
 
+LEVEL = 1e-3  # largest p-value, times the number of tests, at which missing values depend on a column
 UNKNOWN = ("error", "missing")  # treatments of a category that does not occur in the training rows
 
 
@@ -315,6 +315,49 @@ def _with_gaps(
         else:
             found[i] = replace(columns[i], absent=float(np.average(missing, weights=weights)))
     return found
+
+
+def depends_on_others(codes: Sequence[Array], i: int, weights: Array | None = None) -> bool:
+    """Return whether values of a column are missing more often for some values of another column.
+
+    The test is a chi-squared test for each other column; there, missing values count as a separate value.
+
+    Parameters
+    ----------
+    codes : sequence of ndarray of int of shape (n_rows,)
+        Number of the value of each row, for each column; -1: missing.
+    i : int
+        Column to test.
+    weights : ndarray of shape (n_rows,), optional
+        Numbers of rows that each row stands for.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> kind = np.arange(200) % 2
+    >>> size = np.where(kind == 1, -1, np.arange(200) % 3)
+    >>> depends_on_others([kind, size], 1), depends_on_others([np.arange(200) // 2 % 2, size], 1)
+    (True, False)
+    """
+    from scipy.special import chdtrc
+
+    missing: Array = codes[i] < 0
+    share = float(np.average(missing, weights=weights))
+    if not 0 < share < 1:
+        return False
+    for j, other in enumerate(codes):
+        if j == i:
+            continue
+        n = np.bincount(other + 1, weights)
+        gone = np.bincount(other[missing] + 1, None if weights is None else weights[missing], minlength=len(n))
+        there = n > 0
+        statistic = np.sum((gone[there] - share * n[there]) ** 2 / (share * (1 - share) * n[there]))
+        if there.sum() > 1 and chdtrc(there.sum() - 1, statistic) * (len(codes) - 1) < LEVEL:
+            return True
+    return False
 
 
 def table_rows(units: Array, schema: Schema) -> ArraySource:
