@@ -14,6 +14,7 @@ from deepbelief.sources.content import names_text
 
 from ._text import clean
 
+LABEL_HINT = "; name the column of the labels with --labels"
 Model: TypeAlias = Any  # that of `_inputs`, which imports this module
 
 
@@ -38,7 +39,8 @@ def matched(model: Model, spec: str, data: DataSet) -> DataSet:
     try:
         rows = match_columns(data.rows, have, wanted, leave_out=label)
     except DataError as error:
-        raise DataError(f"{spec}: {error}{_label_hint(have, wanted, data)}") from error
+        one_more = data.labels is None and len(have) == len(wanted) + 1 and set(wanted) < set(have)
+        raise DataError(f"{spec}: {error}{LABEL_HINT if one_more else ''}") from error
     if [name for name in have if name != label or name in wanted] != wanted:
         click.echo(f"{clean(spec)}: columns put in the order of those that {clean(model.path)} has", err=True)
     return replace(data, rows=rows, feature_names=wanted)
@@ -48,20 +50,13 @@ def _by_position(model: Model, spec: str, data: DataSet, wanted: list[str] | Non
     """Return data of which, or of whose model, the columns have no names."""
     width = data.rows.shape[1]
     if width != model.n_features:
-        hint = "; name the column of the labels with --labels" if width == model.n_features + 1 else ""
-        hint = "" if data.labels is not None else hint
+        hint = LABEL_HINT if data.labels is None and width == model.n_features + 1 else ""
         raise DataError(f"{spec} has {width} features, {model.path} was trained on {model.n_features}{hint}")
     if wanted is not None:
         _note(f"{spec} has no column names: its columns are assumed to be in the order of {names_text(wanted)}")
     elif data.feature_names is not None:
         _note(f"{model.path} has no column names: the columns of {spec} are taken by position")
     return replace(data, rows=named(data.rows, wanted), feature_names=wanted)
-
-
-def _label_hint(have: list[str], wanted: list[str], data: DataSet) -> str:
-    """Return what to do where one column is too many and may be the labels."""
-    one_more = len(have) == len(wanted) + 1 and set(wanted) < set(have)
-    return "; name the column of the labels with --labels" if one_more and data.labels is None else ""
 
 
 def _note(message: str) -> None:

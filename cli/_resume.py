@@ -62,7 +62,8 @@ def recorded(command: str, options: StrDict) -> StrDict:
             else f"{path} was written by a Python program: the same fit resumes from it"
         )
     before = _options(metadata.fields("options"))
-    typed = {name: value for name, value in options.items() if _is_typed(name)}
+    source_of = click.get_current_context().get_parameter_source
+    typed = {name: value for name, value in options.items() if source_of(name) not in (None, ParameterSource.DEFAULT)}
     other = [
         f"{option_name(name)} was {before.get(name)}, is {value}"
         for name, value in typed.items()
@@ -97,11 +98,6 @@ def _options(values: Fields) -> StrDict:
         except click.UsageError as error:
             raise FileFormatError(f"{values.where}.{name} cannot be used: {error.message}") from error
     return dict(values)
-
-
-def _is_typed(name: str) -> bool:
-    source = click.get_current_context().get_parameter_source(name)
-    return source not in (None, ParameterSource.DEFAULT)
 
 
 def _tuple(value: object) -> object:

@@ -1,7 +1,6 @@
 """``deepbelief bench``: the speed of the backends on this machine."""
 
 import shlex
-from typing import Any
 
 import click
 
@@ -73,7 +72,9 @@ def command(backend: str, repeats: int, quick: bool, out: str | None, workers: i
             timing = measure(
                 title, bk, repeats=min(2, repeats) if quick else repeats, work=shortened(work) if quick else work
             )
-            click.echo(_line(timing))
+            floor, took = (f"{1000 * value:.1f} ms" for value in (timing.floor, timing.seconds))
+            speed = timing.n_rows / timing.seconds
+            click.echo(f"{timing.name:<40}{floor:>11}{took:>11}{timing.of_floor:>10.2f}{speed:>12,.0f}")
     if out is not None:
         from deepbelief.cost import measure_rates
 
@@ -81,8 +82,3 @@ def command(backend: str, repeats: int, quick: bool, out: str | None, workers: i
         rates.save(out, force=force)
         click.echo(f"\nconstants of this machine: {clean(out)}")
         click.echo(f"use them by  deepbelief pretrain DATA --plan --machine {shlex.quote(out)}")
-
-
-def _line(timing: Any) -> str:
-    floor, took = (f"{1000 * value:.1f} ms" for value in (timing.floor, timing.seconds))
-    return f"{timing.name:<40}{floor:>11}{took:>11}{timing.of_floor:>10.2f}{timing.n_rows / timing.seconds:>12,.0f}"

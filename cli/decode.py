@@ -69,7 +69,9 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     units = first.enter if scaled else (lambda rows: rows)
     dtype, n_features = loaded.stack.layers[0].W.dtype, loaded.n_features
     shape = (data.rows.shape[0], n_features)
-    check_width(loaded, codes, data.rows.shape[1])
+    n_codes, width = loaded.stack.sizes[-1], data.rows.shape[1]
+    if width != n_codes:
+        raise DataError(f"{codes} has {width} columns, {model} has codes of {n_codes}")
     column_statistics(data.rows)  # refuses NaN and infinity
     if loaded.schema is not None:
         table = loaded.estimator.set_params(backend=backend).inverse_transform(data.rows.take(slice(None)))
@@ -83,13 +85,6 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     if out != STDOUT:
         kind = "in the scale of the model" if scaled and first.mean is not None else "in the units of the data"
         click.echo(f"{clean(out)}: {shape[0]} rows, {arrows((data.rows.shape[1], n_features))}, {kind}")
-
-
-def check_width(model: Model, codes: str, width: int) -> None:
-    """Refuse codes of another size."""
-    n_code = model.stack.sizes[-1]
-    if width != n_code:
-        raise DataError(f"{codes} has {width} columns, {model.path} has codes of {n_code}")
 
 
 def decoder(model: Model, bk: Backend) -> Any:

@@ -70,15 +70,11 @@ def command(model: str, data: str | None, **options: Any) -> None:
         how |= {"n_draws": options["draws"], "random_state": seed}
     for out, filled in zip(outputs, imputed(loaded, table, how), strict=True):
         write_filled(out, table, filled, loaded.schema)
-    n_filled = sum(int(gone.sum()) for name, gone in table.gaps.items() if is_used(loaded.schema, name))
+    used = table.gaps if loaded.schema is None else {column.name for column in loaded.schema.used}
+    n_filled = sum(int(gone.sum()) for name, gone in table.gaps.items() if name in used)
     names = "filled" if outputs == ["-"] else ", ".join(map(clean, outputs))
     told = f"{names}: {table.frame.n_rows} rows, {n_filled} missing values filled in"
     click.echo(told if seed is None else f"{told}, seed {seed}", err=outputs == ["-"])
-
-
-def is_used(schema: Schema, name: str) -> bool:
-    """Return whether a column takes part in the model."""
-    return schema is None or name in {column.name for column in schema.used}
 
 
 def draws_rows(model: Model) -> bool:
@@ -229,13 +225,16 @@ def numbers(table: Table, names: list[str]) -> Any:
 
 def write_filled(out: str, table: Table, filled: StrDict, schema: Schema) -> None:
     """Write the file again with its missing values filled in."""
+    import numpy as np
+
+    from deepbelief.sources.frames import as_objects, with_columns
+
     new = {}
     for name in table.gaps:
-        values = np_objects(filled[name])
+        values = as_objects(np.asarray(filled[name], dtype=object).tolist())
         still = [value is None or value != value for value in values]
         new[name] = plain(values, still, None if schema is None else schema.column(name), rounded=True)
     if Path(out).suffix.lower() == ".parquet":
-        from deepbelief.sources.frames import with_columns
         from deepbelief.sources.parquet import read_parquet_table
 
         whole = read_parquet_table(Path(table.spec), None, table.frame.n_rows).columns
@@ -261,10 +260,3 @@ def write_text(out: str, table: Table, new: dict[str, list[Any]], schema: Schema
                 if table.gaps[name][i]:
                     cells[j] = cell(new[name][i], columns[name])
             writer.writerow(cells)
-
-
-def np_objects(values: Any) -> Any:
-    """Return values as an array of objects, with Python's numbers in it."""
-    import numpy as np
-
-    return np.array([*np.asarray(values, dtype=object).tolist(), None], dtype=object)[:-1]

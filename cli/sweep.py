@@ -131,13 +131,12 @@ def _model(options: StrDict) -> Any:
     return DBN(rbm=RBM(**given, **swept), **outer)
 
 
-def _option(mention: Mention) -> str:
-    """Return the rate as an option of the command that trains with it, not as one of the rates of this command."""
-    return f"{'--refine' if mention.name == 'refine' else '--learning-rate'}={mention.text}"
-
-
 def _report(result: Any, options: StrDict, seed: int, took: float) -> None:
     """Print the table, what the scores are, and what to do next."""
+
+    def spelled(mention: Mention) -> str:  # the rate is an option of the command that trains with it
+        return f"{'--refine' if mention.name == 'refine' else '--learning-rate'}={mention.text}"
+
     cells = [COLUMNS, *(_cells(row) for row in result.rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
     for i, row in enumerate(cells):
@@ -147,7 +146,7 @@ def _report(result: Any, options: StrDict, seed: int, took: float) -> None:
     click.echo()
     shown = [
         ("score", f"{result.metric}, larger is better"),
-        ("advice", result.advice_for(_option)),
+        ("advice", result.advice_for(spelled)),
         ("seed", seed),
         ("time", duration(took)),
     ]

@@ -26,7 +26,7 @@ from deepbelief.sources.rows import ArraySource, RowSource
 from deepbelief.sources.scaling import Scaling
 from deepbelief.sources.schema import Schema, table_schema
 from deepbelief.sources.table_files import read_mixed
-from deepbelief.typing import Array, FloatArray, StrMapping
+from deepbelief.typing import Array, StrMapping
 
 LABEL_NAME = re.compile(
     r"(.*[ _.-])?(labels?|class(es)?|targets?|y|species|categor(y|ies)|outcome|diagnosis|survived)(_?(id|code))?",
@@ -55,9 +55,11 @@ def warn_of_suspects(path: str, content: Content) -> None:
     if n < 3 or width < 2:
         return
     values, names = content.rows.take(slice(0, n)), content.feature_names
+    others = values[:, :-1]
+    last_is_whole = bool((others != np.rint(others)).any(axis=0).all())  # and no other column is
     for j in range(width) if names else (width - 1,):
         column = values[:, j]
-        alone = j == width - 1 and _only_whole(values)
+        alone = j == width - 1 and last_is_whole
         if names and not (alone or LABEL_NAME.fullmatch(names[j]) or INDEX_NAME.fullmatch(names[j])):
             continue
         if not (column == np.rint(column)).all():
@@ -70,12 +72,6 @@ def warn_of_suspects(path: str, content: Content) -> None:
             _warn(f"{path}: {name} looks like labels and is treated as a feature: name it with --labels {option}")
         elif names and INDEX_NAME.fullmatch(names[j]) and (np.abs(np.diff(column)) == 1).all():
             _warn(f"{path}: {name} numbers the rows and is treated as a feature: leave it out of the file")
-
-
-def _only_whole(values: FloatArray) -> bool:
-    """Return whether only the last column has whole numbers."""
-    others = values[:, :-1]
-    return bool((others != np.rint(others)).any(axis=0).all())
 
 
 def _warn(message: str) -> None:
@@ -214,7 +210,9 @@ def open(
         else:
             content = read_mixed(spec, labels, limit, n_features, **table)
         path, part = split_spec(spec)
-        name = _short_name(path) + ("-test" if path.is_dir() and part == "test" else "")
+        name = path.resolve().name
+        name = name if path.is_dir() else name.split(".")[0] or name
+        name += "-test" if path.is_dir() and part == "test" else ""
         origin = str(path.resolve()) + (f":{part}" if part else "")
         if content.labels is None and n_features is None and table_schema(content.rows) is None:
             warn_of_suspects(spec, content)
@@ -237,12 +235,6 @@ def _check_scale(spec: str, scale: str | Scaling) -> None:
             setting="scale",
             value=scale,
         )
-
-
-def _short_name(path: Path) -> str:
-    """Return the file's name up to the first dot, the folder's name for a folder."""
-    name = path.resolve().name
-    return name if path.is_dir() else name.split(".")[0] or name
 
 
 def check_exists(spec: str) -> None:

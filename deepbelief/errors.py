@@ -331,17 +331,13 @@ def check_members(
         return
     if isinstance(given, type):
         raise error(f"{what} must be one of {', '.join(allowed)} or an instance, got the class {given.__name__}")
-    names = [name for name in {**vars(protocol), **protocol.__annotations__} if _is_public(name)]
+    names = [name for name in {**vars(protocol), **protocol.__annotations__} if name == "__call__" or name[0] != "_"]
     missing = [name for name in names if not _has(given, name, protocol)]
     if len(missing) == len(names):
         raise error(f"{what} must be one of {', '.join(allowed)} or an instance, got {given!r}")
     if missing:
         raise error(f"{what}={type(given).__name__} must define {', '.join(missing)} as well")
     _COMPLETE.add((type(given), protocol))
-
-
-def _is_public(name: str) -> bool:
-    return name == "__call__" or not name.startswith("_")
 
 
 def _has(given: object, name: str, protocol: type) -> bool:

@@ -11,11 +11,6 @@ from deepbelief.typing import RandomState
 Key = int | str
 
 
-def _word(key: Key) -> int:
-    """Return a stable 32-bit word for one part of a stream's name."""
-    return key if isinstance(key, int) else zlib.crc32(key.encode())
-
-
 def stream(seed: int | Sequence[int], *key: Key) -> np.random.SeedSequence:
     """Return the seed of the random stream with this name.
 
@@ -37,7 +32,8 @@ def stream(seed: int | Sequence[int], *key: Key) -> np.random.SeedSequence:
     >>> a == b
     True
     """
-    return np.random.SeedSequence(seed, spawn_key=tuple(_word(k) for k in key))
+    words = tuple(k if isinstance(k, int) else zlib.crc32(k.encode()) for k in key)
+    return np.random.SeedSequence(seed, spawn_key=words)
 
 
 def host_rng(seed: int | Sequence[int], *key: Key) -> np.random.Generator:

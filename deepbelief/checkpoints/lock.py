@@ -13,10 +13,6 @@ from deepbelief.hdf5 import check_replaceable, previous_of
 MARK = b"deepbelief lock\n"  # content of a lock file, which distinguishes it from other files
 
 
-def _lock_of(path: str | os.PathLike[str]) -> Path:
-    return Path(f"{os.path.realpath(path)}.lock")
-
-
 @contextlib.contextmanager
 def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     """Hold the lock of a checkpoint file, ``PATH.lock``, which is removed with it.
@@ -33,7 +29,7 @@ def locked(path: str | os.PathLike[str]) -> Iterator[None]:
     except ImportError:  # not a POSIX system: there is no lock
         yield
         return
-    lock = _lock_of(path)
+    lock = Path(f"{os.path.realpath(path)}.lock")
     handle = _hold(fcntl, lock, path)
     try:
         yield
@@ -49,7 +45,8 @@ def _hold(fcntl: object, lock: Path, path: str | os.PathLike[str]) -> int:
             handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         except OSError as error:
             raise DataError(f"cannot write {lock}: {error.strerror or error}") from error
-        if not _is_lock(handle):
+        is_file = stat.S_ISREG(os.fstat(handle).st_mode)
+        if not is_file or os.pread(handle, len(MARK) + 1, 0) not in (MARK, b""):
             os.close(handle)
             raise SettingError(f"{lock} exists, but is not the lock of {path}: choose another name")
         try:
@@ -68,11 +65,6 @@ def _hold(fcntl: object, lock: Path, path: str | os.PathLike[str]) -> int:
         except OSError:  # a file system without locks
             return handle
         os.close(handle)
-
-
-def _is_lock(handle: int) -> bool:
-    """Return whether a file is a lock of this package, or empty."""
-    return stat.S_ISREG(os.fstat(handle).st_mode) and os.pread(handle, len(MARK) + 1, 0) in (MARK, b"")
 
 
 def remove(path: str | os.PathLike[str]) -> None:

@@ -145,17 +145,14 @@ def _stack_of(model: Estimator, kind: str) -> Stack:
     raise SettingError(f"this {kind} is not fitted: call fit first")
 
 
-def _fold(layer: Layer, weights: Weights) -> Layer:
-    """Return a layer that takes rows in the units of the data, computed in float64."""
-    if weights.mean is None or weights.scale is None:
-        return layer
-    W = layer.W.astype(np.float64) / weights.scale.astype(np.float64)[:, None]
-    bias = layer.bias.astype(np.float64) - weights.mean.astype(np.float64) @ W
-    return Layer(W.astype(layer.W.dtype), bias.astype(layer.bias.dtype), layer.activation)
-
-
 def _entering(layers: Sequence[Layer], first: Weights) -> tuple[Layer, ...]:
-    return (_fold(layers[0], first), *layers[1:])
+    """Return layers, of which the first takes rows in the units of the data; computed in float64."""
+    if first.mean is None or first.scale is None:
+        return tuple(layers)
+    below = layers[0]
+    W = below.W.astype(np.float64) / first.scale.astype(np.float64)[:, None]
+    bias = below.bias.astype(np.float64) - first.mean.astype(np.float64) @ W
+    return (Layer(W.astype(below.W.dtype), bias.astype(below.bias.dtype), below.activation), *layers[1:])
 
 
 def _decoder_of(stack: Stack) -> FeedForward:

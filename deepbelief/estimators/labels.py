@@ -204,18 +204,14 @@ def warn_doubts(y: Array, classes: Array | list[Array], unlabeled: object, targe
     """
     if targets == "labels":  # for 0/1 labels, -1 is no class and several columns are intended
         return
-    columns: list[tuple[str, Array, Array]] = (
-        [("y", y, np.asarray(classes))] if targets == "classes" else [*zip(_column_names(y), y.T, classes, strict=True)]
-    )
+    each = [(y, np.asarray(classes))] if targets == "classes" else list(zip(y.T, classes, strict=True))
+    names = ["y"] if targets == "classes" else [f"column {k} of y (from 0)" for k in range(len(each))]
+    columns = [(name, *pair) for name, pair in zip(names, each, strict=True)]
     doubts = [doubt for name, column, found in columns if (doubt := _doubt_of_mark(name, column, found, unlabeled))]
     doubts += [doubt for name, _, found in columns if (doubt := _doubt_of_text(name, found))]
     doubts += [doubt] if targets == "tasks" and (doubt := _doubt_of_tasks(y, list(classes))) else []
     for doubt in doubts:
         warnings.warn(DataWarning(doubt, symptom="labels-in-doubt"), stacklevel=user_level())
-
-
-def _column_names(y: Array) -> list[str]:
-    return [f"column {k} of y (from 0)" for k in range(y.shape[1])]
 
 
 def _doubt_of_mark(name: str, y: Array, classes: Array, unlabeled: object) -> Message | None:

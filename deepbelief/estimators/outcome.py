@@ -13,7 +13,7 @@ from deepbelief.recipes.resolved import in_effect
 from deepbelief.sources import ColumnStatistics, RowSource, as_source
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Array, Estimator
-from deepbelief.units import Unit, states_of
+from deepbelief.units import states_of
 
 MAX_SAMPLE = 1000  # maximum number of rows to check
 MIN_GAIN = 0.02  # share of the loss of constant outputs by which a model must improve on it
@@ -129,7 +129,10 @@ def check_ladder(estimator: Estimator, source: RowSource) -> None:
             symptom="unmet-ladder",
         )
     weights, rows = estimator.weights_, sample_rows(source)
-    if not weights.visible_unit.discrete or not _are_states(rows, weights.visible_unit):
+    if not weights.visible_unit.discrete:
+        return
+    low, high = states_of(weights.visible_unit, rows.shape[1])
+    if not ((rows == low) | (rows == high)).all():
         return
     mean = float(unnormalised(Stack((weights,)), as_source(rows)).mean()) - last["log_z"]
     if mean > MAX_MEAN:
@@ -140,12 +143,6 @@ def check_ladder(estimator: Estimator, source: RowSource) -> None:
             advice,
             symptom="unmet-ladder",
         )
-
-
-def _are_states(rows: Array, unit: Unit) -> bool:
-    """Return whether all values are states of discrete units."""
-    low, high = states_of(unit, rows.shape[1])
-    return bool(((rows == low) | (rows == high)).all())
 
 
 def check_against_pca(

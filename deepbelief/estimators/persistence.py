@@ -88,11 +88,6 @@ def plain_strategy(value: Any, plain: Callable[[object], object]) -> StrDict | N
     return {"strategy": name, "settings": {f.name: plain(getattr(value, f.name)) for f in fields(value)}}
 
 
-def is_strategy(value: object) -> bool:
-    """Return whether a plain value has the form that `plain_strategy` returns."""
-    return isinstance(value, dict) and set(value) == KEYS
-
-
 def rebuild_strategy(value: StrMapping, revive: Callable[[object], Any]) -> object:
     """Return the strategy that `plain_strategy` described.
 
@@ -119,14 +114,8 @@ def rebuild_strategy(value: StrMapping, revive: Callable[[object], Any]) -> obje
 
 
 ESTIMATORS: dict[str, type[Estimator]] = {
-    "RBM": RBM,
-    "RBMClassifier": RBMClassifier,
-    "DBN": DBN,
-    "DBNClassifier": DBNClassifier,
-    "DBNRegressor": DBNRegressor,
-    "DeepAutoencoder": DeepAutoencoder,
-    "RecurrentRBM": RecurrentRBM,
-    "AnomalyDetector": AnomalyDetector,
+    kind.__name__: kind
+    for kind in (RBM, RBMClassifier, DBN, DBNClassifier, DBNRegressor, DeepAutoencoder, RecurrentRBM, AnomalyDetector)
 }
 """Classes that a file may name; each has `_get_state`, `_set_state` and `_settings`, which checks as `fit` does."""
 
@@ -280,7 +269,7 @@ def _rebuild(kind: str, params: StrMapping) -> Estimator:
 
 
 def _revive(value: Any) -> object:
-    if is_strategy(value):
+    if isinstance(value, dict) and set(value) == KEYS:
         return rebuild_strategy(value, _revive)
     return tuple(_revive(item) for item in value) if isinstance(value, list) else value
 

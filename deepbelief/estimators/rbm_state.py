@@ -12,7 +12,7 @@ from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visib
 from deepbelief.sources import RowSource, column_statistics, has_missing
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run
-from deepbelief.typing import Array, DtypeLike, Estimator, StrDict, StrMapping
+from deepbelief.typing import Array, DtypeLike, Estimator, StrMapping
 
 Shape = tuple[int | None, ...]
 
@@ -29,13 +29,6 @@ FORMER = {
 
 def _key(owner: str, name: str) -> str:
     return f"state.{owner}.{name}"
-
-
-def plain_state(state: LayerState) -> tuple[dict[str, Array], StrDict]:
-    """Return the arrays of a state by name in a file, and its attributes."""
-    names = {owner: list(own) for owner, own in state.arrays.items()}
-    arrays = {_key(owner, name): state.arrays[owner][name] for owner in names for name in names[owner]}
-    return arrays, {"epochs": state.epochs, "updates": state.updates, "state": names}
 
 
 def state_from_file(
@@ -66,9 +59,11 @@ def state_from_file(
 
 def machine_state(estimator: Estimator, **more: Array) -> FittedState:
     """Return the fitted state of an estimator with one machine; ``more`` are further arrays."""
-    arrays, values = plain_state(estimator._state)
-    arrays = arrays | {"h_samples": estimator.h_samples_} | more
-    return FittedState(Stack((estimator.weights_,)), arrays, values | {"draws": estimator._draws})
+    state: LayerState = estimator._state
+    names = {owner: list(own) for owner, own in state.arrays.items()}
+    arrays = {_key(owner, name): array for owner, own in state.arrays.items() for name, array in own.items()}
+    values = {"epochs": state.epochs, "updates": state.updates, "state": names, "draws": estimator._draws}
+    return FittedState(Stack((estimator.weights_,)), arrays | {"h_samples": estimator.h_samples_} | more, values)
 
 
 def restore_machine(estimator: Estimator, state: FittedState, settings: RBMSettings) -> None:

@@ -297,14 +297,9 @@ def start_of_tuning(
     check_units(stack.layers[0], statistics)
     for line in without_effect(GIVEN, settings_given(estimator)):
         reporter.note(line)
-    return Start(_choices_given(estimator), stack)
-
-
-def _choices_given(estimator: Estimator) -> Choices:
-    """Return the kind of pretraining of given layers if it is automatic; files store it, but not in the layers."""
-    choices = Choices()
+    choices = Choices()  # files store them; layers do not
     choices.take("pretraining", estimator.pretraining, Resolved("rbm", "the layers are given"))
-    return choices
+    return Start(choices, stack)
 
 
 def _to_pretrain(

@@ -103,7 +103,7 @@ def plot_receptive_fields(
     n_features, n_hidden = fields.shape
     tile, n = tile_of(model, shape, n_features), min(COUNT.checked("n", n), n_hidden)
     fields = fields[:, :n]
-    limit = _typical_limit(fields)
+    limit = float(np.quantile(np.abs(_tamed(fields)), 0.999))  # outliers would hide the others
     style = {"low": -limit, "high": limit, "colors": "RdBu_r"}
     if tile is None:
         ax = new_axes(ax, 4.0)
@@ -117,11 +117,6 @@ def plot_receptive_fields(
     through = " seen through the layers below" if layer else ""
     set_title(ax, f"Layer {layer + 1}: {n} of {n_hidden} units{through}, {-limit:.2g} (blue) to {limit:.2g} (red)")
     return ax
-
-
-def _typical_limit(fields: Array) -> float:
-    """Return the 99.9 % quantile of the absolute weights, so that single large weights do not fade the others."""
-    return float(np.quantile(np.abs(_tamed(fields)), 0.999))
 
 
 def plot_weight_histogram(model: Estimator, ax: "Axes | None" = None, layer: int = 0, *, of: str = "weights") -> "Axes":

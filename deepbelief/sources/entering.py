@@ -104,12 +104,7 @@ def entering_as(
 ) -> RowSource:
     """Return rows as they enter units of this type by this map (None: as they are), checked as they are read."""
     rows = source if mean is None or scale is None else ScaledSource(source, mean, scale)
-    return rows if _admits_all(unit) else EnteringSource(source, rows, unit, beyond)
-
-
-def _admits_all(unit: Unit) -> bool:
-    """Return whether units of this type take any number."""
-    return unit.admits(-INFINITY, INFINITY)
+    return rows if unit.admits(-INFINITY, INFINITY) else EnteringSource(source, rows, unit, beyond)
 
 
 def _warn_clipped(unit: Unit, found: Foreign, row: int, value: float) -> None:

@@ -84,18 +84,11 @@ def needs_schema(X: RowsLike, *, numbers: bool = True) -> bool:
         return True
     frame = as_frame(X)
     gaps = any(missing.any() for missing in frame.missing)
-    booleans = [not numeric and _is_boolean(v, m) for v, m, numeric in _columns(frame)]
-    if all(booleans) or all(frame.numeric):
+    present = (column[~gone].tolist() for column, gone in zip(frame.values, frame.missing, strict=True))
+    booleans = all(isinstance(value, (bool, np.bool_)) for values in present for value in values)
+    if (booleans and not any(frame.numeric)) or all(frame.numeric):
         return gaps and (numbers or not all(frame.numeric))
     return True
-
-
-def _columns(frame: Frame) -> list[tuple[Array, Array, bool]]:
-    return list(zip(frame.values, frame.missing, frame.numeric, strict=True))
-
-
-def _is_boolean(values: Array, missing: Array) -> bool:
-    return all(isinstance(value, (bool, np.bool_)) for value in values[~missing].tolist())
 
 
 def _is_plain(X: RowsLike) -> bool:

@@ -30,8 +30,8 @@ def check_sparse(matrix: SparseMatrix) -> None:
             _check_extents(matrix)
         elif matrix.format == "coo":
             _check_coordinates(matrix)
-        elif matrix.format == "dia":
-            _check_diagonals(matrix)
+        elif matrix.format == "dia" and (matrix.data.ndim != 2 or matrix.offsets.shape != matrix.data.shape[:1]):
+            raise ValueError(f"{matrix.data.shape} diagonals have {matrix.offsets.shape} offsets")
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise DataError(f"the sparse matrix is damaged: {error}; its indices must lie within its shape") from error
 
@@ -50,12 +50,6 @@ def _check_coordinates(matrix: SparseMatrix) -> None:
             raise ValueError(f"{matrix.data.shape} values have {indices.shape} indices of {indices.dtype}")
         if indices.size and (indices.min() < 0 or indices.max() >= length):
             raise ValueError(f"indices must lie in 0..{length - 1}, got {indices.min()}..{indices.max()}")
-
-
-def _check_diagonals(matrix: SparseMatrix) -> None:
-    """Raise ValueError where a DIA matrix does not have one offset for each diagonal."""
-    if matrix.data.ndim != 2 or matrix.offsets.shape != matrix.data.shape[:1]:
-        raise ValueError(f"{matrix.data.shape} diagonals have {matrix.offsets.shape} offsets")
 
 
 class SparseSource(HostRows):

@@ -138,13 +138,8 @@ def _compact(values: NDArray[np.float64]) -> Array:
     # Columns of large values that hardly differ, such as times in seconds since 1970.
     coarse = (spread < MIN_SPREAD * largest) & ((spread > 0) | (largest > LARGEST_EXACT))
     changed = single != values
-    if (coarse & changed.any(axis=0)).any() or (largest.max() > LARGEST_EXACT and _is_whole(values[changed]).any()):
-        return values
-    return single
-
-
-def _is_whole(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.asarray(values == np.rint(values))
+    whole = largest.max() > LARGEST_EXACT and bool((changed & (values == np.rint(values))).any())
+    return values if whole or (coarse & changed.any(axis=0)).any() else single
 
 
 def _join(chunks: list[Array]) -> Array:
