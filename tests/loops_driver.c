@@ -37,6 +37,11 @@ static float *numbers(int64_t n, uint32_t seed) {
     return x;
 }
 
+/* Return memory for `depth` times n values, n rounded up to a multiple. */
+static float *room_for(int64_t n, int64_t multiple, int64_t depth) {
+    return aligned_alloc(64, (size_t)(((n + multiple - 1) / multiple * multiple * depth * 4 + 63) / 64 * 64));
+}
+
 static double *doubles(int64_t n, uint32_t seed) {
     float *x = numbers(n, seed);
     double *y = malloc((size_t)n * sizeof *y);
@@ -135,16 +140,25 @@ static uint64_t run(void) {
     float *data = numbers(ROWS * STORED, 20);
     add_product_32(ends, columns, data, 0.5f, x, out, places, ROWS, ROWS, WIDTH, 16);
     add_product_64(ends64, columns64, data, 0.5f, x, out, places64, ROWS, ROWS, WIDTH, 16);
-    const int64_t wide = (WIDTH + BROAD - 1) / BROAD * BROAD, tall = (ROWS + BROAD - 1) / BROAD * BROAD;
     float *table = numbers(VISIBLE * WIDTH, 21), *few = numbers(ROWS * VISIBLE, 22), *broad = numbers(N, 23);
-    float *panels = aligned_alloc(64, (size_t)(tall * WIDTH) * sizeof *panels);
-    float *others = aligned_alloc(64, (size_t)(wide * ROWS) * sizeof *panels);
-    multiply(few, table, broad, ROWS, VISIBLE, WIDTH);
-    KEEP(broad, N);
-    multiply_by_turned(broad, table, few, panels, ROWS, WIDTH, VISIBLE);
-    KEEP(few, ROWS * VISIBLE);
+    float *panels = room_for(ROWS, 32, WIDTH), *others = room_for(WIDTH, 32, ROWS);
+    float *left = room_for(VISIBLE, 30, ROWS);
     float *velocity = numbers(VISIBLE * WIDTH, 24);
-    step_along(few, broad, table, velocity, others, 0.1f, 0.9f, 1e-3f, 1.0f, VISIBLE, ROWS, WIDTH);
+    const Factors up = {few, table, broad, 0, 0, 0, ROWS, VISIBLE, WIDTH, 0, 0, 0, 0, 0, 0};
+    const Factors down = {broad, table, few, panels, 0, 0, ROWS, WIDTH, VISIBLE, 0, 0, 0, 0, 0, 0};
+    const Factors step = {few, broad, table, others, left, velocity, VISIBLE, ROWS, WIDTH, 0, 0, 0.1f, 0.9f, 1e-3f, 1};
+    if (HAS_AVX2) {
+        multiply_256(up);
+        multiply_by_turned_256(down);
+        step_along_256(step);
+    }
+    if (HAS_AVX512) {
+        multiply_512(up);
+        multiply_by_turned_512(down);
+        step_along_512(step);
+    }
+    KEEP(broad, N);
+    KEEP(few, ROWS * VISIBLE);
     KEEP(table, VISIBLE * WIDTH);
     KEEP(velocity, VISIBLE * WIDTH);
     KEEP(x, N);
@@ -153,7 +167,7 @@ static uint64_t run(void) {
     KEEP(out, N);
     void *all[] = {x, y, z, bias, out, weight, sums, index, room, u, hidden, v, W, odds, space, mean,
                    squares, low, high, own, common, square, ends, columns, ends64, columns64, places, places64, data,
-                   table, few, broad, panels, others, velocity};
+                   table, few, broad, panels, others, left, velocity};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     return sum;
 }

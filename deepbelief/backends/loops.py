@@ -40,14 +40,14 @@ ARGUMENTS: dict[str, list[object]] = {
 PRODUCTS: dict[str, list[object]] = {
     "multiply": [P, P, P, N, N, N],
     "multiply_by_turned": [P, P, P, P, N, N, N],
-    "step_along": [P, P, P, P, P, F, F, F, F, N, N, N],
+    "step_along": [P, P, P, P, P, P, F, F, F, F, N, N, N],
 }
 """Functions that compilers other than GCC leave out."""
 
 REDUCED: dict[str, list[object]] = {"multiply_reduced": [P, P, N, P, N, P, P, N, P, N, N, N, F, F]}
 """Functions that need another library, with which bfloat16.py checks them."""
 
-BROAD = 16  # columns of a panel of these; as in products.h
+BROAD, TALL = 32, 10  # of the largest tiles of these; as in products.h
 
 
 class Loops:
@@ -62,7 +62,7 @@ class Loops:
         self._c = library
         self._rooms = threading.local()
         self.on_threads = False  # whether loops run on the threads of the BLAS, if it has several
-        self.multiplies = False  # whether products are made for this processor, and run on these threads
+        self.multiplies = 0  # bytes of the vectors of products, where these run on these threads; 0: there are none
         self.follow(*(thread_functions() or (None, None)))
 
     def follow(self, count: ctypes.c_void_p | None, run: ctypes.c_void_p | None) -> None:
@@ -73,7 +73,7 @@ class Loops:
             count = run = None
             self._c.follow(count, run)
         self.on_threads = run is not None
-        self.multiplies = self.on_threads and self.has_products and bool(self._c.multiplies())
+        self.multiplies = self._c.multiplies() if self.on_threads and self.has_products else 0
 
     def slots(self, total: int) -> Array:
         """Return which thread, from 0, took each unit of work of a loop."""
@@ -198,9 +198,10 @@ class Loops:
     ) -> None:  # fmt: skip
         """Do what `momentum_step` does with the gradient ``left.T @ right``."""
         k, n = right.shape
+        room = _room(self._rooms, "left", (len(w) + TALL) * k, FLOAT32)
         self._c.step_along(
-            at(left), at(right), at(w), at(velocity), _panels(self._rooms, n, k), rate, momentum, decay, nesterov,
-            len(w), k, n,
+            at(left), at(right), at(w), at(velocity), _panels(self._rooms, n, k), at(room), rate, momentum, decay,
+            nesterov, len(w), k, n,
         )  # fmt: skip
 
 

@@ -1,13 +1,37 @@
 """Choice between the products of loops.c and those of the BLAS, by shapes."""
 
+from dataclasses import dataclass
+
 from deepbelief.backends.loops import Loops, loops_for
 from deepbelief.typing import Array
 
-MIN_ROWS = 4  # of a minibatch: fewer rows leave most of a tile of six empty
-MAX_ROWS = 256  # of a minibatch: beyond it the BLAS is as fast
-MAX_ROWS_OF_STEP = 128  # of both phases together: beyond it the BLAS is as fast
-MIN_MULTIPLICATIONS = 2**15  # below it a call takes longer than the product
-MAX_WEIGHTS = 2**21  # values of the matrix of weights: beyond it the BLAS is as fast
+MIN_ROWS = 4  # of a minibatch: fewer rows leave most of a tile empty
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Shapes beyond which the BLAS is as fast.
+
+    Parameters
+    ----------
+    rows, turned_rows, step_rows : int
+        Largest number of rows of a minibatch whose product with weights or with their transpose is computed here, and
+        of both phases together in a step.
+    multiplications : int
+        Smallest number: below it a call takes longer than the product.
+    weights : int
+        Largest number of weights.
+    """
+
+    rows: int
+    turned_rows: int
+    step_rows: int
+    multiplications: int
+    weights: int
+
+
+LIMITS = {32: Limits(256, 256, 128, 2**15, 2**21), 64: Limits(200, 256, 512, 2**20, 2**24)}
+"""Limits by the bytes of a vector, as measured on AMD's Zen 3 and on Intel's Sapphire Rapids."""
 
 
 def multiply(left: Array, right: Array, out: Array) -> bool:
@@ -19,7 +43,7 @@ def multiply(left: Array, right: Array, out: Array) -> bool:
         return False
     turned = not right.flags.c_contiguous
     weights = right.T if turned else right
-    found = _takes(len(left), weights, left, out)
+    found = _takes("turned_rows" if turned else "rows", len(left), weights, left, out)
     if found is None or left.shape[1] != len(right) or out.shape != (len(left), right.shape[1]):
         return False
     (found.multiply_by_turned if turned else found.multiply)(left, weights, out)
@@ -30,17 +54,18 @@ def step_along(
     left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float, nesterov: bool
 ) -> bool:
     """Take a step along ``left.T @ right`` where compiled loops are faster; return whether it was taken."""
-    found = _takes(len(left), w, left, right, velocity) if len(left) <= MAX_ROWS_OF_STEP else None
+    found = _takes("step_rows", len(left), w, left, right, velocity)
     if found is None or w.shape != velocity.shape or w.shape != (left.shape[1], right.shape[1]):
         return False
     found.step_along(left, right, w, velocity, rate, momentum, decay, nesterov)
     return True
 
 
-def _takes(n_rows: int, weights: Array, *arrays: Array) -> Loops | None:
+def _takes(limit: str, n_rows: int, weights: Array, *arrays: Array) -> Loops | None:
     """Return the loops where they are faster for this number of rows and these weights, and take these arrays."""
-    size = weights.size
-    if not (MIN_ROWS <= n_rows <= MAX_ROWS and n_rows * size >= MIN_MULTIPLICATIONS and size <= MAX_WEIGHTS):
-        return None
     found = loops_for(weights, *arrays)
-    return found if found is not None and found.multiplies else None
+    if found is None or not found.multiplies:
+        return None
+    limits, size = LIMITS[found.multiplies], weights.size
+    fits = MIN_ROWS <= n_rows <= getattr(limits, limit) and size <= limits.weights
+    return found if fits and n_rows * size >= limits.multiplications else None
