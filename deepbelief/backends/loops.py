@@ -40,7 +40,7 @@ ARGUMENTS: dict[str, list[object]] = {
 PRODUCTS: dict[str, list[object]] = {
     "multiply": [P, P, P, N, N, N],
     "multiply_by_turned": [P, P, P, P, N, N, N],
-    "step_along": [P, P, P, P, P, P, F, F, F, F, N, N, N],
+    "step_by_tiles": [P, P, P, P, P, P, F, F, F, F, N, N, N],
 }
 """Functions that compilers other than GCC leave out."""
 
@@ -199,7 +199,7 @@ class Loops:
         """Do what `momentum_step` does with the gradient ``left.T @ right``."""
         k, n = right.shape
         room = _room(self._rooms, "left", (len(w) + TALL) * k, FLOAT32)
-        self._c.step_along(
+        self._c.step_by_tiles(
             at(left), at(right), at(w), at(velocity), _panels(self._rooms, n, k), at(room), rate, momentum, decay,
             nesterov, len(w), k, n,
         )  # fmt: skip
