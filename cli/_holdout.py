@@ -32,24 +32,14 @@ def hold_out(data: DataSet, fraction: float, seed: int) -> tuple[DataSet, Record
     return _rows(data, kept), record
 
 
-def training_part(data: DataSet, record: Record) -> DataSet:
-    """Return the data without the rows that a record holds out."""
-    return _rows(data, _found(data, record)[0])
-
-
-def held_out_part(data: DataSet, record: Record) -> DataSet:
-    """Return the rows that a record holds out."""
-    return _rows(data, _found(data, record)[1])
-
-
-def _found(data: DataSet, record: Record) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the indices of the training rows and of those held out, which must be those of the record."""
+def part(data: DataSet, record: Record, *, held_out: bool) -> DataSet:
+    """Return the rows that a record holds out, which must be those of that run, or all others."""
     if data.rows.shape[0] == record["of"]:
         classes = _classes(data) if record["by_class"] else None
         if (classes is not None) == record["by_class"]:
             *_, kept, held = split_rows(data.rows, record["fraction"], record["seed"], classes)
             if digest(held.astype(np.int64)) == record["sha256"]:
-                return kept, held
+                return _rows(data, held if held_out else kept)
     raise SettingError(
         f"the rows that were held out of training cannot be found in {data.name} again: they were drawn from its "
         f"{record['of']} rows and the labels of that run; give the same --labels and --limit, or train again"

@@ -19,7 +19,7 @@ from deepbelief.sources.files import split_spec
 from deepbelief.sources.formats import FORMATS, format_of
 from deepbelief.sources.label_values import MAX_EXACT, is_number
 from deepbelief.stack import Stack
-from deepbelief.typing import Array, Estimator, StrDict, StrMapping
+from deepbelief.typing import Array, Estimator, StrDict
 
 from ._columns import label_record, matched, model_names
 from ._files import absolute
@@ -176,11 +176,6 @@ def describe_data(data: DataSet, *, labels: str | None, limit: int | None, data_
     return {key: value for key, value in values.items() if value is not None}
 
 
-def pretraining_metadata(data: DataSet, seed: int, where: Metadata, scale: str, more: StrMapping) -> Metadata:
-    """Return the metadata of a pretrained model by which later commands find its data again."""
-    return {"data": {**describe_data(data, **where), **more}, "scale": scale, "seed": seed}
-
-
 def data_for(
     model: Model, spec: str | None, *, labels: str | None = None, limit: int | None = None, data_dir: str | None = None,
     handle_unknown: str | None = None, need_labels: bool = False, numbers: bool = False, held_out: bool = False,
@@ -246,11 +241,11 @@ def is_recorded(model: Model, data: DataSet) -> bool:
 
 def _part(data: DataSet, record: Metadata, held_out: bool, limit: int | None) -> DataSet:
     """Return the rows held out of training, or all others; the first of them if these are limited."""
-    from ._holdout import held_out_part, training_part
+    from ._holdout import part
 
+    data = part(data, record, held_out=held_out)
     if not held_out:
-        return training_part(data, record)
-    data = held_out_part(data, record)
+        return data
     click.echo(f"Using the {data.rows.shape[0]} rows held out of training", err=True)
     if limit is None:
         return data

@@ -5,7 +5,6 @@ from typing import Any
 import click
 
 from deepbelief.errors import SettingError
-from deepbelief.typing import RowsLike
 
 from ._annotations import Model
 from ._files import check_output
@@ -39,6 +38,7 @@ def command(
       deepbelief predict table-tuned.h5 new.csv --probabilities --out predicted.csv
     """  # noqa: D301
     check_given(model, data)
+    import numpy as np
 
     from ._inputs import data_for, read_model
 
@@ -54,17 +54,11 @@ def command(
     if out != STDOUT:
         check_output(out, force=force, inputs=(opened.source_path,))
     estimator = loaded.estimator.set_params(backend=backend)
-    result = _probabilities(estimator, opened.rows) if probabilities else estimator.predict(opened.rows)
+    result = (estimator.predict_proba if probabilities else estimator.predict)(opened.rows)
+    if isinstance(result, list):  # the probabilities of several tasks
+        result = np.hstack(result)
     header = _columns(loaded, probabilities=probabilities)
     write_blocks(out, [result], shape=result.shape, dtype=result.dtype, header=header, name="predicted")
-
-
-def _probabilities(classifier: Any, rows: RowsLike) -> Any:
-    """Return class probabilities; those of several tasks are in adjacent columns."""
-    import numpy as np
-
-    found = classifier.predict_proba(rows)
-    return np.hstack(found) if isinstance(found, list) else found
 
 
 def _columns(model: Model, *, probabilities: bool) -> list[str]:

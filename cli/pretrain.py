@@ -214,7 +214,7 @@ def command(**options: Any) -> None:
     from deepbelief.datasets import open as open_data
     from deepbelief.seeds import run_seed
 
-    from ._inputs import pretraining_metadata
+    from ._inputs import describe_data
 
     began = time.perf_counter()
     options = recorded("pretrain", options)
@@ -247,7 +247,8 @@ def command(**options: Any) -> None:
     file = checkpoint_for("pretrain", options, out, (data.source_path, *inputs), **values)
     with on_cluster(plan.data, options, where) if clustered else contextlib.nullcontext(plan.data) as placed:
         train(plan, placed.rows, file, options)
-    metadata = pretraining_metadata(plan.data, seed, where, scale, plan.of_data) | plan.marks
+    described = describe_data(plan.data, **where) | plan.of_data
+    metadata = {"data": described, "scale": scale, "seed": seed, **plan.marks}
     save_model(plan.estimator, out, metadata, str(file.path), force=options["force"])
     report(plan, out, seed, time.perf_counter() - began)
 

@@ -101,7 +101,8 @@ def command(
     ending = "" if out is None else check_format(out, (*FORMATS, *TABLE_FORMATS[1:], *FASTA_FORMATS))
     loaded = read_model(model, sequences=True)
     if out is None:
-        ending = default_ending(loaded.schema)
+        schema = loaded.schema
+        ending = ".npy" if schema is None else FASTA_FORMATS[0] if schema.alphabet else ".csv"
         out = Path(model).name.removesuffix(".h5") + f"-samples{ending}"
     check_table_output(out, loaded.schema, FORMATS)
     check_missing(loaded.schema, missing=missing)
@@ -147,13 +148,6 @@ def write_samples(out: str, ending: str, model: Model, rows: RowsLike, shape: tu
 
         header = model_names(model) or [f"feature{i}" for i in range(rows.shape[1])]
         write_blocks(out, [rows], shape=rows.shape, dtype=rows.dtype, header=header, name="samples")
-
-
-def default_ending(schema: Schema | None) -> str:
-    """Return the end of the name of a file of rows of this schema."""
-    if schema is None:
-        return ".npy"
-    return FASTA_FORMATS[0] if schema.alphabet else ".csv"
 
 
 def check_missing(schema: Schema | None, *, missing: bool) -> None:

@@ -169,17 +169,6 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adagrad": AdaGrad, "rmspr
 """Optimizers by name; to add one, write a class and add an entry."""
 
 
-def has_velocity(solver: Optimizer) -> bool:
-    """Return whether momentum is that of a velocity, which may rise during the run.
-
-    Examples
-    --------
-    >>> has_velocity(SGD()), has_velocity(Adam())
-    (True, False)
-    """
-    return isinstance(solver, SGD)
-
-
 def get_optimizer(solver: str | Optimizer, *, nesterov: bool = False) -> Optimizer:
     """Return the optimizer of this name, with Nesterov's momentum if it has one; an instance as it is.
 

@@ -19,7 +19,6 @@ from deepbelief.recipes.pretraining_rules import (
     denoising_rate,
     epochs_of_layer,
     machine_rate,
-    persistent_chains,
     rows_in_minibatch,
 )
 from deepbelief.recipes.resolved import Choices, Resolved
@@ -128,10 +127,11 @@ class RBMSettings:
             rate = denoising_rate()
         else:
             rate = self._automatic_rate(solver, visible, hidden, n_visible, n_hidden, slope)
-        n_chains = choices.take("n_chains", self.n_chains, persistent_chains(batch_size))
+        chains = Resolved(batch_size, "the number of rows in a minibatch")
         return replace(
             self, visible=visible, hidden=hidden, gradient=gradient, batch_size=batch_size, n_iter=n_iter,
-            n_chains=int(n_chains), learning_rate=float(choices.take("learning_rate", self.learning_rate, rate)),
+            n_chains=int(choices.take("n_chains", self.n_chains, chains)),
+            learning_rate=float(choices.take("learning_rate", self.learning_rate, rate)),
             schedule=get_schedule(choices.take("schedule", self.schedule, Resolved(gradient.schedule, of_gradient))),
             momentum=choices.take("momentum", self.momentum, Resolved(gradient.momentum, of_gradient)),
             solver=solver, resolved=choices | dict(self.resolved),

@@ -208,7 +208,8 @@ def check_layer_sizes(
     n_features = COUNT.checked("n_features", n_features)
     sizes = check_sizes(hidden_layer_sizes)
     if code is None:
-        code = autoencoder or _narrows_to_a_code(sizes)
+        narrows = len(sizes) >= 3 and sizes == tuple(sorted(sizes, reverse=True)) and sizes[-1] < sizes[-2]
+        code = autoencoder or narrows  # like 1000-500-250-30
     advice = []
     if autoencoder and not noise and not sparsity:
         advice += _identity(n_features, sizes)
@@ -309,11 +310,6 @@ def _too_deep(n_samples: int, sizes: tuple[int, ...]) -> list[str]:
     if len(sizes) <= most:
         return []
     return [f"{len(sizes)} hidden layers are too many for {n_samples} rows: use at most {most}"]
-
-
-def _narrows_to_a_code(sizes: tuple[int, ...]) -> bool:
-    """Return whether these sizes, like 1000-500-250-30, narrow from layer to layer towards a code."""
-    return len(sizes) >= 3 and sizes == tuple(sorted(sizes, reverse=True)) and sizes[-1] < sizes[-2]
 
 
 def _code_width(n_features: int) -> int:

@@ -14,7 +14,7 @@ from deepbelief.errors import ClassesError, DataError, SettingError, SizingWarni
 from deepbelief.estimators.base import check_backend, check_number
 from deepbelief.estimators.dbn import DBN
 from deepbelief.estimators.rbm import RBM
-from deepbelief.estimators.tuning import is_fine_tuned, prepare
+from deepbelief.estimators.tuning import FineTunedMixin, prepare
 from deepbelief.seeds import host_rng, run_seed
 from deepbelief.sources import is_source
 from deepbelief.training import Reporter
@@ -116,7 +116,7 @@ def check_model(model: Estimator, y: TargetsLike, what: str, *, machines: bool) 
     """Refuse models that a diagnostic cannot check, and missing targets."""
     name = type(model).__name__ if not isinstance(model, type) else f"the class {model.__name__}"
     is_machine = isinstance(model, (RBM, DBN))
-    if isinstance(model, type) or not (is_machine or is_fine_tuned(model)):
+    if not (is_machine or isinstance(model, FineTunedMixin)):
         raise SettingError(
             f"{what} takes {'an RBM, a DBN or ' if machines else ''}an estimator that is fine-tuned, such as "
             f"DBNClassifier() or DeepAutoencoder(), got {name}"

@@ -130,7 +130,11 @@ def overfit_check(
     bk = check_backend(own.backend, X)
     own.random_state = seed
     chosen = _subset(own, X, y, int(n_rows), seed)
-    _switch_off(own)
+    for name, value in UNREGULARISED.items():
+        if hasattr(own, name):
+            setattr(own, name, value)
+    if needs_validation(get_schedule(own.schedule)):
+        own.schedule = "constant"
     _fix_sizes(own, X, y)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SizingWarning)  # the number of rows is small on purpose
@@ -196,14 +200,6 @@ def rows_at(X: RowsLike, index: Array, bk: Backend) -> DeviceArray:
     if bk.owns(X) and not isinstance(X, np.ndarray):
         return X[bk.asarray(index)]
     return _safe_indexing(X, index)
-
-
-def _switch_off(own: Estimator) -> None:
-    for name, value in UNREGULARISED.items():
-        if hasattr(own, name):
-            setattr(own, name, value)
-    if needs_validation(get_schedule(own.schedule)):
-        own.schedule = "constant"
 
 
 def _fix_sizes(own: Estimator, X: RowsLike, y: TargetsLike) -> None:

@@ -177,11 +177,6 @@ def brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
-def no_answer(workers: Collection[str]) -> ClusterError:
-    """Return the error about workers that do not answer."""
-    return ClusterError(f"no answer from worker {', '.join(sorted(workers))}: end or restart it, then try again")
-
-
 def answering(client: Client, addresses: Collection[str], patience: float) -> set[str]:
     """Return the workers that answer within a number of seconds."""
 

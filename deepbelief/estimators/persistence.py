@@ -280,15 +280,6 @@ def _revive_templates(value: Any) -> Estimator:
     return value if value is None else _rebuild(value["kind"], value["params"])
 
 
-def _check_settings(estimator: Estimator) -> None:
-    """Check the settings as `fit` does."""
-    if not is_backend_name(estimator.backend):
-        raise FileFormatError(unknown("backend", estimator.backend, BACKENDS))
-    if estimator.random_state is not None:  # otherwise NumPy's global stream would advance
-        run_seed(estimator.random_state)
-    estimator._settings()
-
-
 def from_model_file(model: ModelFile) -> Estimator:
     """Return the fitted estimator in a file."""
     model = with_own_scaling(model)
@@ -297,7 +288,11 @@ def from_model_file(model: ModelFile) -> Estimator:
     with restoring(f"the file's {model.kind}"):
         try:
             estimator = _rebuild(model.kind, model.params)
-            _check_settings(estimator)
+            if not is_backend_name(estimator.backend):
+                raise FileFormatError(unknown("backend", estimator.backend, BACKENDS))
+            if estimator.random_state is not None:  # otherwise NumPy's global stream would advance
+                run_seed(estimator.random_state)
+            estimator._settings()
             _restore(estimator, model)
         except KeyError as error:
             raise FileFormatError(f"the file's {model.kind} lacks {error}") from error
@@ -318,17 +313,14 @@ def _restore(estimator: Estimator, model: ModelFile) -> None:
         estimator.resolved_ = choices_of_file(model.attributes["resolved"])
     estimator._set_state(state)
     if model.stack is not None:
-        _check_features(estimator, state.stack.sizes[0] - getattr(estimator, "_n_labels", 0), schema)
+        n_inputs = n_features = state.stack.sizes[0] - getattr(estimator, "_n_labels", 0)
+        if schema is not None:
+            n_features = len(schema.columns) if schema.n_units == n_inputs else -1
+        if estimator.n_features_in_ != n_features:
+            raise FileFormatError(
+                f"the file declares {estimator.n_features_in_} features, but its stack takes {n_inputs}"
+            )
     if "feature_names_in" in model.arrays:
         names = estimator.feature_names_in_ = model.arrays["feature_names_in"].astype(object)
         if names.shape != (estimator.n_features_in_,) or not all(isinstance(name, str) for name in names):
             raise FileFormatError("the file's feature names must be one text for each feature")
-
-
-def _check_features(estimator: Estimator, n_inputs: int, schema: Schema | None) -> None:
-    """Check that the number of features, the layers and the schema agree."""
-    n_features = n_inputs
-    if schema is not None:
-        n_features = len(schema.columns) if schema.n_units == n_inputs else -1
-    if estimator.n_features_in_ != n_features:
-        raise FileFormatError(f"the file declares {estimator.n_features_in_} features, but its stack takes {n_inputs}")

@@ -30,7 +30,7 @@ from deepbelief.estimators.rbm import RBM
 from deepbelief.estimators.rbm_state import machine_state, restore_machine
 from deepbelief.estimators.resolution import layer_choices
 from deepbelief.estimators.row_labels import beside, labelled_part, labelled_weights, log_joint
-from deepbelief.estimators.sample_weights import class_shares, present_rows
+from deepbelief.estimators.sample_weights import present_rows
 from deepbelief.estimators.tables import schema_of, table_settings
 from deepbelief.hyperparameters import EXECUTION
 from deepbelief.layer import LayerState, RBMSettings
@@ -39,13 +39,7 @@ from deepbelief.losses import SoftmaxNLL
 from deepbelief.pretraining import pretrain
 from deepbelief.seeds import run_seed
 from deepbelief.sizing import warn_batch_size
-from deepbelief.sources import (
-    OF_DENSITIES,
-    OF_NETWORKS,
-    SubsetSource,
-    as_source,
-    weights_of,
-)  # fmt: skip
+from deepbelief.sources import OF_DENSITIES, OF_NETWORKS, SubsetSource, as_source, counted, weights_of
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import Run, get_reporter, split_rows
 from deepbelief.typing import Array, ClassWeight, DeviceArray, RandomState, RowsLike, StrDict, TargetsLike, WeightsLike
@@ -172,7 +166,9 @@ class RBMClassifier(RunParameters, ClassifierMixin, TemplatedEstimator):
             index = repeated(class_weights(classes[numbers], self.class_weight), numbers, seed)
             joined, numbers = SubsetSource(joined, index), numbers[index]
         warn_batch_size(settings.batch_size, joined.shape[0], bk.least_batch)
-        shares = class_shares(numbers, len(classes), weights_of(joined))
+        own = weights_of(joined)
+        counts = np.bincount(numbers, None if own is None else counted(own), len(classes))
+        shares = (counts + 1) / (counts.sum() + len(classes))
         weights = labelled_weights(source, int(self.n_components), shares, settings, seed, of_source)
         run, start = Run(bk, seed, reporter), Stack((weights,))
         result = pretrain(joined, [int(self.n_components)], [settings], run, held_out=held_out, start=start)

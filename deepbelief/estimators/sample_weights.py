@@ -7,7 +7,7 @@ from sklearn.utils import _safe_indexing
 
 from deepbelief.distributed import is_dask
 from deepbelief.errors import DataError
-from deepbelief.sources import RowSource, SubsetSource, counted, is_source, with_weights
+from deepbelief.sources import RowSource, SubsetSource, is_source, with_weights
 from deepbelief.sources.ratings import Ratings
 from deepbelief.typing import Array, RowsLike, TargetsLike, WeightsLike
 
@@ -99,9 +99,3 @@ def _picked(X: RowsLike, rows: Array) -> RowsLike:
     if isinstance(X, Ratings):
         return X.users(rows)
     return X.take(rows) if type(X).__module__.startswith("pyarrow") else _safe_indexing(X, rows)
-
-
-def class_shares(numbers: Array, n_classes: int, weights: Array | None) -> Array:
-    """Return the smoothed shares of the classes, by the weights of the rows."""
-    counts = np.bincount(numbers, None if weights is None else counted(weights), n_classes)
-    return np.asarray((counts + 1) / (counts.sum() + n_classes))

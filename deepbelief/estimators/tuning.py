@@ -31,7 +31,7 @@ from deepbelief.finetuning import FineTuneSettings, TrainingSet, finetune
 from deepbelief.hyperparameters import FINE_TUNING, checked_settings, engine_settings
 from deepbelief.losses import Loss, MissingTargets
 from deepbelief.network import Layer, Network
-from deepbelief.optimizers import get_optimizer, has_velocity
+from deepbelief.optimizers import get_optimizer
 from deepbelief.pretraining import Pretrained
 from deepbelief.recipes.presets import kept_from_preset
 from deepbelief.recipes.pretraining_rules import GIVEN, without_effect
@@ -179,11 +179,6 @@ def prepare(estimator: Estimator, X: RowsLike, y: TargetsLike, bk: Backend, repo
     return problem
 
 
-def is_fine_tuned(model: Estimator) -> bool:
-    """Return whether `prepare` accepts a model."""
-    return isinstance(model, FineTunedMixin)
-
-
 def finetune_settings(estimator: Estimator) -> FineTuneSettings:
     """Check an estimator's fine-tuning settings and return them for the engine."""
     check_templates(estimator)
@@ -196,7 +191,7 @@ def finetune_settings(estimator: Estimator) -> FineTuneSettings:
             Mention("early_stopping", True),
             " with it",
         )
-    if estimator.momentum == "ramp" and not has_velocity(solver):
+    if estimator.momentum == "ramp" and not hasattr(solver, "velocity"):
         raise SettingError(
             Mention("momentum", "ramp"),
             " is for ",

@@ -181,7 +181,8 @@ def _classification(classes: Array, log_p: Array, labels: Array, unlabeled: obje
     truth, predicted = np.searchsorted(classes, present), log_p.argmax(axis=1)
     errors = np.full(len(labels), np.nan)
     errors[known] = -log_p[known, truth]
-    confusion = measures.confusion_table(truth, predicted[known], len(classes))
+    n = len(classes)
+    confusion = np.bincount(truth * n + predicted[known], minlength=n * n).reshape(n, n)
     return Classification(
         errors, classes, confusion, float(errors[known].mean()), int((~known).sum()), classes[predicted]
     )

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deepbelief.backends import Backend, get_backend
 from deepbelief.estimators.base import whole_rows
@@ -39,13 +38,6 @@ def wilson_interval(wrong: int, n: int) -> tuple[float, float]:
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = NORMAL_95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     return 0.0 if wrong == 0 else middle - half, 1.0 if wrong == n else middle + half
-
-
-def confusion_table(truth: Array, predicted: Array, n_classes: int) -> NDArray[np.int64]:
-    """Return the number of rows of class i that were predicted as class j, for class indices i and j."""
-    table = np.zeros((n_classes, n_classes), np.int64)
-    np.add.at(table, (truth, predicted), 1)
-    return table
 
 
 def reconstruction_errors(stack: Stack, rows: RowSource, bk: Backend) -> Array:

@@ -118,11 +118,6 @@ def denoising_rate() -> Resolved:
     return Resolved(DENOISING_RATE, "denoising of values in [0, 1]")
 
 
-def persistent_chains(batch_size: int) -> Resolved:
-    """Return the number of persistent Markov chains."""
-    return Resolved(batch_size, "the number of rows in a minibatch")
-
-
 def without_effect(kind: str, settings: Mapping[str, object]) -> Iterator[str]:
     """Iterate over the lines that name given settings which a kind of pretraining does not use.
 
