@@ -177,6 +177,11 @@ def brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
+def no_answer(workers: Collection[str]) -> ClusterError:
+    """Return the error about workers that do not answer."""
+    return ClusterError(f"no answer from worker {', '.join(sorted(workers))}: end or restart it, then try again")
+
+
 def answering(client: Client, addresses: Collection[str], patience: float) -> set[str]:
     """Return the workers that answer within a number of seconds."""
 
@@ -218,10 +223,7 @@ def check_workers(client: Client) -> list[str]:
             found = client.sync(client._run, look, callback_timeout=PATIENCE)
         except TimeoutError:
             there = alive(client)
-            silent = sorted(there - answering(client, there, PATIENCE / 2)) or sorted(there)
-            raise ClusterError(
-                f"no answer from worker {', '.join(silent)}: end or restart it, then try again"
-            ) from None
+            raise no_answer(there - answering(client, there, PATIENCE / 2) or there) from None
     if not found:
         raise ClusterError("the scheduler has no workers: start some, and try again")
     wrong = [

@@ -1,7 +1,7 @@
 """Coordinator of a run, which starts all parts together and merges their messages."""
 
 import contextlib
-import secrets
+import operator
 import time
 import warnings
 from collections.abc import Callable, Collection, Sequence
@@ -83,6 +83,8 @@ class Roster:
         if not self.workers:
             raise ClusterError("all workers are lost, including the weights trained since the last checkpoint")
 
+
+kind_of = operator.attrgetter("kind")  # a task
 
 Recipe = tuple[Callable[..., object], *tuple[object, ...]]  # a function and its arguments
 """A function that returns the rows of a part, and its arguments."""
@@ -309,16 +311,3 @@ class Coordinator:
                 if isinstance(error, DeepBeliefError):
                     raise error
                 raise ClusterError(f"worker {self.roster.workers[number]} failed: {brief(error)}") from error
-
-
-def kind_of(question: Question) -> str:
-    """Return the kind of a message; a task."""
-    return question.kind
-
-
-def new_key() -> str:
-    """Return a unique name for a run."""
-    return secrets.token_hex(8)
-
-
-__all__ = ["Coordinator", "new_key"]

@@ -1,5 +1,6 @@
 """Rows on the workers of a cluster, or in a file that each worker opens for itself."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from deepbelief.distributed.clusters import (
     library,
     translated,
 )
-from deepbelief.distributed.coordinator import Coordinator, Recipe, new_key
+from deepbelief.distributed.coordinator import Coordinator, Recipe
 from deepbelief.distributed.part import Job
 from deepbelief.distributed.waiting import gathered, wait_for
 from deepbelief.distributed.worker_averaging import Averaging
@@ -87,7 +88,7 @@ class Partitioned:
         check_client(client)
         sources = self.placed.place(client, check_workers(client), self.averaging.timeout)
         job = Job(
-            new_key(), len(sources), self.averaging, tuple(sizes), tuple(settings), run.seed, n_passes,
+            secrets.token_hex(8), len(sources), self.averaging, tuple(sizes), tuple(settings), run.seed, n_passes,
             validation_fraction, start, states, run.memory_limit,
         )  # fmt: skip
         return Coordinator(client, job, run.reporter, run.checkpointer).run(sources)
@@ -190,9 +191,8 @@ class FileRows:
     def place(self, client: Client, workers: list[str], timeout: float) -> dict[str, Recipe]:
         """Return a recipe for each worker's rows, in parts of equal size."""
         n, k = self.shape[0], min(len(workers), max(1, self.shape[0] // 2))
-        where = {"labels": self.labels, "limit": self.limit, "data_dir": self.data_dir}
         folder = None if self.data_dir is None else str(Path(self.data_dir).expanduser().resolve())
-        where["data_dir"] = folder
+        where = {"labels": self.labels, "limit": self.limit, "data_dir": folder}
         return {
             address: (_opened, self.spec, self.scale, where, self.shape, i * n // k, (i + 1) * n // k)
             for i, address in enumerate(workers[:k])

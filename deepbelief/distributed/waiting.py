@@ -4,9 +4,8 @@ import contextlib
 import time
 from collections.abc import Collection, Sequence
 
-from deepbelief.distributed.clusters import PATIENCE, Client, Future, alive, answering, library, translated
+from deepbelief.distributed.clusters import PATIENCE, Client, Future, alive, answering, library, no_answer, translated
 from deepbelief.distributed.worker_averaging import Message
-from deepbelief.errors import ClusterError
 
 POLL = 0.5  # seconds between two checks of the workers
 
@@ -43,8 +42,7 @@ class Watch:
         ClusterError
         """
         if silent := self.silent(alive(self.client)):
-            names = ", ".join(sorted(silent))
-            raise ClusterError(f"no answer from worker {names}: end or restart it, then try again")
+            raise no_answer(silent)
 
 
 def wait_for(client: Client, futures: Sequence[Future], timeout: float) -> None:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from deepbelief.backends.loops import loops_for
 from deepbelief.errors import DataError, Mention, Message
 from deepbelief.sources.derived_rows import underlying
-from deepbelief.sources.rows import ArraySource, RowIndex, RowSource, blocks, chunk_rows
+from deepbelief.sources.rows import ArraySource, HostRows, RowIndex, RowSource, blocks, chunk_rows
 from deepbelief.sources.weighted import counted, weights_of
-from deepbelief.typing import Array, Dtype, DtypeLike, FloatArray
+from deepbelief.typing import Array, DtypeLike, FloatArray
 from deepbelief.units import Foreign, Unit
 
 N_ROUNDINGS = 8  # rounding errors by which the values of a constant column may differ
@@ -76,8 +76,8 @@ def _refuse_non_finite(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class FiniteSource:
+@dataclass(eq=False, repr=False)
+class FiniteSource(HostRows):
     """Rows that are checked as they are read: a value that is not finite is refused, by row and column.
 
     Parameters
@@ -90,15 +90,9 @@ class FiniteSource:
     source: RowSource
     missing: bool = False
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of rows and number of features."""
-        return self.source.shape
-
-    @property
-    def dtype(self) -> Dtype:
-        """Dtype of the rows that `take` returns."""
-        return self.source.dtype
+    def __post_init__(self) -> None:
+        """Take over the shape and the dtype."""
+        self.shape, self.dtype = self.source.shape, self.source.dtype
 
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows, as `RowSource.take`."""

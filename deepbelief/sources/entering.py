@@ -8,9 +8,9 @@ import numpy as np
 from deepbelief.errors import DataWarning, user_level
 from deepbelief.sources.checks import TO_SCALE_ALIKE, FiniteSource, check_groups, has_missing, refuse_foreign
 from deepbelief.sources.derived_rows import ScaledSource, csr_of
-from deepbelief.sources.rows import RowIndex, RowSource
+from deepbelief.sources.rows import HostRows, RowIndex, RowSource
 from deepbelief.stack import Weights
-from deepbelief.typing import Array, Dtype, FloatArray, SparseMatrix
+from deepbelief.typing import Array, FloatArray, SparseMatrix
 from deepbelief.units import Foreign, Unit
 
 OF_NETWORKS = 1.0
@@ -28,8 +28,8 @@ def scaled(source: RowSource, weights: Weights) -> RowSource:
     return ScaledSource(source, weights.mean, weights.scale)
 
 
-@dataclass(frozen=True, eq=False)
-class EnteringSource:
+@dataclass(eq=False, repr=False)
+class EnteringSource(HostRows):
     """Rows as they enter a layer, checked as they are read.
 
     Values outside the domain of the units are clipped with a warning if their distance from it is at most ``beyond``;
@@ -51,15 +51,9 @@ class EnteringSource:
     unit: Unit
     beyond: float = 0.0
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Number of rows and number of features."""
-        return self.rows.shape
-
-    @property
-    def dtype(self) -> Dtype:
-        """The dtype that `take` returns."""
-        return self.rows.dtype
+    def __post_init__(self) -> None:
+        """Take over the shape and the dtype."""
+        self.shape, self.dtype = self.rows.shape, self.rows.dtype
 
     def take(self, rows: RowIndex, out: FloatArray | None = None) -> FloatArray:
         """Return these rows, as `RowSource.take`."""

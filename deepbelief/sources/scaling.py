@@ -151,11 +151,8 @@ class Scaling:
         """Return the rows scaled; DataError if their number of features is not that of the training rows."""
         if self.kind == "255":
             return ScaledSource(source, 0.0, 255.0)
-        if self.kind == "minmax":
-            if len(self.mean) != source.shape[1]:
-                raise DataError(f"the data have {source.shape[1]} features but the scaling has {len(self.mean)}")
-            return ScaledSource(source, self.mean, self.scale)
-        return source
+        own = self.map_of(source.shape[1])
+        return source if own is None else ScaledSource(source, *own)
 
     def to_dict(self) -> StrDict:
         """Return plain values, fit for JSON."""
