@@ -30,11 +30,87 @@ class OfAll:
 
     def __get__(self, unit: Any, owner: type | None = None) -> Any:
         """Return whether it holds."""
-        return self if unit is None else self._test(getattr(part, self._name) for part, _ in unit.parts)
+        return self if unit is None else self._test(getattr(part, self._name) for part in unit.types)
+
+
+class Composite(UnitType):
+    """Base of visible units of several types, over which energies and log partitions add up."""
+
+    activation = "identity"  # visible units have no activation in a feed-forward network
+    can_be_hidden = False
+    remedy = TO_SCALE
+    one_hot = OfAll(any)
+    discrete = OfAll(all)
+    unit_interval = OfAll(all)
+    quadratic = OfAll(any)
+
+    def columns(self, n_columns: int) -> list[tuple[Unit, slice]]:
+        """Return the units of each type, left to right, and their columns."""
+        raise NotImplementedError
+
+    def group_sizes(self, n_columns: int) -> tuple[int, ...]:
+        """Return the numbers of columns of all units."""
+        self.check_visible(n_columns)
+        return tuple(size for unit, own in self.columns(n_columns) for size in unit.group_sizes(own.stop - own.start))
+
+    def split(self, n_columns: int) -> list[tuple[slice, Unit]]:
+        """Return the columns of each unit, and the type of that unit alone."""
+        return [
+            (slice(columns.start + s.start, columns.start + s.stop), unit)
+            for part, columns in self.columns(n_columns)
+            for s, unit in part.split(columns.stop - columns.start)
+        ]
+
+    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
+        """Return the position of the first value that its part refuses."""
+        found = []
+        for part, columns in self.columns(block.shape[1]):
+            place = part.foreign(block[:, columns], beyond)
+            if place is not None:
+                found.append(place._replace(column=columns.start + place.column))
+        return min(found, default=None, key=lambda place: (place.row, place.column))
+
+    def clip(self, block: Any) -> None:
+        """Move the values of each part into its domain, in place."""
+        for part, columns in self.columns(block.shape[1]):
+            part.clip(block[:, columns])
+
+    def mean_of_each(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by the means of all parts."""
+        for part, columns in self.columns(x.shape[1]):
+            x[:, columns] = part.mean(bk, x[:, columns].copy(), bias[..., columns])
+        return x
+
+    def sample_of_each(self, bk: Backend, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
+        """Replace ``x`` by the means, and draw the states of all parts into ``out``."""
+        for part, columns in self.columns(x.shape[1]):
+            own = x[:, columns].copy()
+            out[:, columns] = part.sample(bk, own, bias[..., columns], rng, bk.xp.empty_like(own))
+            x[:, columns] = own
+        return out
+
+    def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return the sum of the parts' energies."""
+        return sum(part.energy(bk, v[:, columns], bias[..., columns]) for part, columns in self.columns(v.shape[1]))
+
+    def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
+        """Return the sum over the parts."""
+        return sum(part.log_partition(bk, x[:, columns].copy()) for part, columns in self.columns(x.shape[1]))
+
+    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return the sum over the parts."""
+        return sum(
+            part.log_integral(bk, field[:, columns].copy(), bias[..., columns])
+            for part, columns in self.columns(field.shape[1])
+        )
+
+    def initial_bias(self, mean: Any) -> Any:
+        """Return the biases of all parts."""
+        return np.concatenate([part.initial_bias(mean[columns]) for part, columns in self.columns(len(mean))])
 
 
 @dataclass(frozen=True)
-class Parts(UnitType):
+class Parts(Composite):
     """Visible units of several types, each with its own columns, left to right.
 
     Energies and log partitions add up over the parts. Columns of Gaussian parts are standardised, the others enter as
@@ -57,18 +133,13 @@ class Parts(UnitType):
     """
 
     parts: tuple[tuple[Unit, int], ...]
-    activation = "identity"  # visible units have no activation in a feed-forward network
-    can_be_hidden = False
-    remedy = TO_SCALE
     tractable = OfAll(all)
     enumerable = OfAll(all)
-    discrete = OfAll(all)
-    unit_interval = OfAll(all)
     has_pseudo_likelihood = OfAll(all)
     standardises = OfAll(any)
     learns_variance = OfAll(any)
-    one_hot = OfAll(any)
-    quadratic = OfAll(any)
+    mean = Composite.mean_of_each
+    sample = Composite.sample_of_each
 
     @classmethod
     def parsed(cls, text: str, get_unit: Callable[[str], Unit]) -> Self:
@@ -97,6 +168,11 @@ class Parts(UnitType):
         return "bernoulli" if self.unit_interval else "gaussian"
 
     @property
+    def types(self) -> list[Unit]:
+        """Types of the parts."""
+        return [part for part, _ in self.parts]
+
+    @property
     def width(self) -> int:
         """Number of columns."""
         return sum(n for _, n in self.parts)
@@ -114,18 +190,10 @@ class Parts(UnitType):
         """Return the mask of the columns that are standardised."""
         return np.concatenate([part.standardised(n) for part, n in self.parts])
 
-    def group_sizes(self, n_columns: int) -> tuple[int, ...]:
-        """Return the numbers of columns of the units of all parts."""
-        self.check_visible(n_columns)
-        return tuple(size for part, n in self.parts for size in part.group_sizes(n))
-
-    def split(self, n_columns: int) -> list[tuple[slice, Unit]]:
-        """Return the columns of each unit, and the type of that unit alone."""
-        return [
-            (slice(columns.start + s.start, columns.start + s.stop), unit)
-            for part, columns in _columns(self)
-            for s, unit in part.split(columns.stop - columns.start)
-        ]
+    def columns(self, n_columns: int) -> list[tuple[Unit, slice]]:
+        """Return each part and its columns."""
+        stops = accumulate(n for _, n in self.parts)
+        return [(part, slice(stop - n, stop)) for (part, n), stop in zip(self.parts, stops, strict=True)]
 
     def check_visible(self, n_columns: int) -> None:
         """Refuse a number of columns that differs from that of the parts."""
@@ -135,59 +203,7 @@ class Parts(UnitType):
     def admits(self, low: Any, high: Any) -> bool:
         """Return whether the columns show that all values of every part are valid."""
         low, high = (np.broadcast_to(each, self.width) for each in (low, high))
-        return all(part.admits(low[columns], high[columns]) for part, columns in _columns(self))
-
-    def foreign(self, block: Any, beyond: float = 0.0) -> Foreign | None:
-        """Return the position of the first value that its part refuses."""
-        found = []
-        for part, columns in _columns(self):
-            place = part.foreign(block[:, columns], beyond)
-            if place is not None:
-                found.append(place._replace(column=columns.start + place.column))
-        return min(found, default=None, key=lambda place: (place.row, place.column))
-
-    def clip(self, block: Any) -> None:
-        """Move the values of each part into its domain, in place."""
-        for part, columns in _columns(self):
-            part.clip(block[:, columns])
-
-    def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Replace ``x`` by the means of all parts."""
-        for part, columns in _columns(self):
-            x[:, columns] = part.mean(bk, x[:, columns].copy(), bias[..., columns])
-        return x
-
-    def sample(self, bk: Backend, x: DeviceArray, bias: DeviceArray, rng: Rng, out: DeviceArray) -> DeviceArray:
-        """Replace ``x`` by the means, and draw the states of all parts into ``out``."""
-        for part, columns in _columns(self):
-            own = x[:, columns].copy()
-            out[:, columns] = part.sample(bk, own, bias[..., columns], rng, bk.xp.empty_like(own))
-            x[:, columns] = own
-        return out
-
-    def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return the sum of the parts' energies."""
-        return sum(part.energy(bk, v[:, columns], bias[..., columns]) for part, columns in _columns(self))
-
-    def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
-        """Return the sum over the parts."""
-        return sum(part.log_partition(bk, x[:, columns].copy()) for part, columns in _columns(self))
-
-    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return the sum over the parts."""
-        return sum(
-            part.log_integral(bk, field[:, columns].copy(), bias[..., columns]) for part, columns in _columns(self)
-        )
-
-    def initial_bias(self, mean: Any) -> Any:
-        """Return the biases of all parts."""
-        return np.concatenate([part.initial_bias(mean[columns]) for part, columns in _columns(self)])
-
-
-def _columns(unit: Parts) -> Iterator[tuple[Unit, slice]]:
-    """Yield each part and its columns."""
-    for (part, n), stop in zip(unit.parts, accumulate(n for _, n in unit.parts), strict=True):
-        yield part, slice(stop - n, stop)
+        return all(part.admits(low[columns], high[columns]) for part, columns in self.columns(self.width))
 
 
 def _own_width(unit: Unit) -> int:
