@@ -6,25 +6,23 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.typing import Array, DeviceArray
-from deepbelief.units.unit import ROUNDING, TO_SCALE, Foreign, UnitType, dot, outside
+from deepbelief.units.unit import ROUNDING, Foreign, LinearUnit, outside
 
 MAX_FACTORS = 32  # columns in one product, so that it stays well within the range of single precision
 
 
 @dataclass(frozen=True)
-class Bernoulli(UnitType):
+class Bernoulli(LinearUnit):
     """States 0 and 1."""
 
     spec = "bernoulli"
     activation = "sigmoid"
     next_visible = "bernoulli"
     enumerable = True
-    discrete = True
     unit_interval = True
     has_pseudo_likelihood = True
     reconstruction_loss = "cross_entropy"
     domain = "Bernoulli units take values in [0, 1]"
-    remedy = TO_SCALE
 
     def mean_slope(self, mean: Array) -> float | None:
         """Return the mean of p (1 - p)."""
@@ -50,10 +48,6 @@ class Bernoulli(UnitType):
         """Replace ``x`` by the probability of state 1 and draw states into ``out``."""
         return bk.sigmoid_sample(x, bias, rng, out)
 
-    def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return -v b."""
-        return -dot(v, bias)
-
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Return the sum of softplus(x).
 
@@ -71,10 +65,6 @@ class Bernoulli(UnitType):
             small[:, :half] *= small[:, n - half : n]
             n -= half
         return xp.log(small[:, :n]).sum(axis=1) + xp.maximum(x, 0).sum(axis=1)
-
-    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return the log partition of the total input: the state 0 has the energy 0."""
-        return self.log_partition(bk, field + bias)
 
     def initial_bias(self, mean: Array) -> Array:
         """Return the logit of the means."""

@@ -85,10 +85,6 @@ class DReLU(HiddenUnit):
         above, below = self._halves(bk, x)
         return bk.xp.logaddexp(above.log_integral(), below.log_integral()).sum(axis=1)
 
-    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return the log partition of the total input: the state 0 has the energy 0."""
-        return self.log_partition(bk, field + bias)
-
     def parameter_gradient(self, bk: Backend, x: DeviceArray, weight: DeviceArray) -> DeviceArray:
         """Return the weighted sum over rows of the mean dE / d(values), given the total input.
 

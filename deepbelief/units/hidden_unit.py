@@ -1,10 +1,11 @@
 """Base of unit types that are hidden units only."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+from deepbelief.backends import Backend
 from deepbelief.errors import Mention, SettingError
-from deepbelief.typing import Array
-from deepbelief.units.unit import Foreign, UnitType
+from deepbelief.typing import Array, DeviceArray
+from deepbelief.units.unit import Foreign, Unit, UnitType
 
 
 class HiddenUnit(UnitType):
@@ -27,6 +28,10 @@ class HiddenUnit(UnitType):
     def foreign(self, block: Array, beyond: float = 0.0) -> Foreign | None:
         """Return the first position: these are hidden units."""
         return Foreign(0, 0)
+
+    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return the log partition of the total input: the state 0 has the energy 0."""
+        return cast(Unit, self).log_partition(bk, field + bias)
 
     def initial_bias(self, mean: Array) -> Any:
         """Refuse: these are hidden units."""

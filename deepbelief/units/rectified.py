@@ -7,6 +7,8 @@ from deepbelief.errors import SettingError
 from deepbelief.typing import DeviceArray
 from deepbelief.units.hidden_unit import HiddenUnit
 
+NO_ENERGY = "rectified hidden units have no free energy or likelihood: use the reconstruction error instead"
+
 
 @dataclass(frozen=True)
 class Rectified(HiddenUnit):
@@ -41,18 +43,8 @@ class Rectified(HiddenUnit):
 
     def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Refuse: there is no energy."""
-        raise SettingError(
-            "rectified hidden units have no free energy or likelihood: use the reconstruction error instead"
-        )
+        raise SettingError(NO_ENERGY)
 
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Refuse: there is no energy."""
-        raise SettingError(
-            "rectified hidden units have no free energy or likelihood: use the reconstruction error instead"
-        )
-
-    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Refuse: there is no energy."""
-        raise SettingError(
-            "rectified hidden units have no free energy or likelihood: use the reconstruction error instead"
-        )
+        raise SettingError(NO_ENERGY)

@@ -44,7 +44,3 @@ class ReLU(HiddenUnit):
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Return the sum of x**2 / 2 + log Phi(x) + log(2 pi) / 2."""
         return log_half(bk, x).sum(axis=1)
-
-    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return the log partition of the total input: the state 0 has the energy 0."""
-        return self.log_partition(bk, field + bias)

@@ -9,11 +9,11 @@ import numpy as np
 from deepbelief.backends import Backend, Rng
 from deepbelief.errors import SettingError
 from deepbelief.typing import Array, DeviceArray
-from deepbelief.units.unit import SUM_TOLERANCE, TO_SCALE, Foreign, Unit, UnitType, dot, outside
+from deepbelief.units.unit import SUM_TOLERANCE, Foreign, LinearUnit, Unit, outside
 
 
 @dataclass(frozen=True)
-class Softmax(UnitType):
+class Softmax(LinearUnit):
     """Visible units in groups; exactly one unit of each group is on.
 
     Parameters
@@ -26,12 +26,10 @@ class Softmax(UnitType):
     activation = "softmax"
     next_visible = "bernoulli"
     can_be_hidden = False
-    discrete = True
     unit_interval = True
     has_pseudo_likelihood = True
     one_hot = True
     domain = "softmax units take values in [0, 1] that sum to 1 in each group"
-    remedy = TO_SCALE
 
     @classmethod
     def parsed(cls, text: str, get_unit: Callable[[str], Unit]) -> Self:
@@ -98,17 +96,9 @@ class Softmax(UnitType):
         sizes = self.group_sizes(x.shape[1])
         return bk.one_hot_sample(bk.softmax(x, bias, sizes), rng, sizes, out)
 
-    def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return -v b."""
-        return -dot(v, bias)
-
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Return the log-sum-exp of each group, summed over groups."""
         return bk.log_partition(x, self.group_sizes(x.shape[1]))
-
-    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return the log partition of the total input."""
-        return self.log_partition(bk, field + bias)
 
     def initial_bias(self, mean: Array) -> Array:
         """Return the log of the means."""

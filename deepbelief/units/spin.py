@@ -7,22 +7,20 @@ import numpy as np
 
 from deepbelief.backends import Backend, Rng
 from deepbelief.typing import DeviceArray
-from deepbelief.units.unit import ROUNDING, TO_SCALE, Foreign, UnitType, dot, outside
+from deepbelief.units.unit import ROUNDING, Foreign, LinearUnit, outside
 
 
 @dataclass(frozen=True)
-class Spin(UnitType):
+class Spin(LinearUnit):
     """States -1 and +1; means, and grey levels between the two, lie in [-1, 1]."""
 
     spec = "spin"
     activation = "tanh"
     next_visible = "spin"
-    discrete = True
     states = (-1.0, 1.0)
     reconstruction_loss = "squared_error"
     rate = 0.05  # the states lie twice as far apart as those of Bernoulli units
     domain = "spins take values in [-1, 1]"
-    remedy = TO_SCALE
 
     def admits(self, low: Any, high: Any) -> bool:
         """Return whether all columns lie in [-1, 1]."""
@@ -50,19 +48,11 @@ class Spin(UnitType):
             each -= 1
         return out
 
-    def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return -v b."""
-        return -dot(v, bias)
-
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Return the sum of log(2 cosh(x))."""
         xp = bk.xp
         size = xp.abs(x)
         return (size + xp.log1p(xp.exp(-2 * size))).sum(axis=1)
-
-    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return the log partition of the total input."""
-        return self.log_partition(bk, field + bias)
 
     def initial_bias(self, mean: Any) -> Any:
         """Return the biases whose hyperbolic tangents are the means."""

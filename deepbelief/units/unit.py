@@ -243,6 +243,21 @@ class UnitType:
         """Do nothing: there is nothing to clip to."""
 
 
+class LinearUnit(UnitType):
+    """Base of unit types with finitely many states v and the energy -v b."""
+
+    discrete = True
+    remedy = TO_SCALE
+
+    def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return -v b."""
+        return -dot(v, bias)
+
+    def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
+        """Return the log partition of the total input."""
+        return cast(Unit, self).log_partition(bk, field + bias)
+
+
 def outside(block: Array, beyond: float = 0.0) -> Foreign | None:
     """Return the position of the first value outside [0, 1] by more than ``beyond`` and a rounding error."""
     beyond = max(beyond, ROUNDING)
