@@ -35,8 +35,16 @@ class Activation(Protocol):
         """Return ``grad`` times the derivative at the output ``y``, in ``out`` or in ``grad``."""
 
 
+class _Glorot:
+    """Base of activations whose initial weights preserve the variances of states and gradients."""
+
+    def initial_limit(self, n_in: int, n_out: int) -> float:
+        """Return sqrt(6 / (n_in + n_out)) (Glorot and Bengio 2010)."""
+        return math.sqrt(6 / (n_in + n_out))
+
+
 @dataclass(frozen=True)
-class Sigmoid:
+class Sigmoid(_Glorot):
     """The logistic function."""
 
     name: str = "sigmoid"
@@ -56,15 +64,11 @@ class Sigmoid:
 
 
 @dataclass(frozen=True)
-class Tanh:
+class Tanh(_Glorot):
     """The hyperbolic tangent."""
 
     name: str = "tanh"
     rate: float = 0.1
-
-    def initial_limit(self, n_in: int, n_out: int) -> float:
-        """Return sqrt(6 / (n_in + n_out)) (Glorot and Bengio 2010)."""
-        return math.sqrt(6 / (n_in + n_out))
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by tanh(x + bias)."""
@@ -80,15 +84,11 @@ class Tanh:
 
 
 @dataclass(frozen=True)
-class HardTanh:
+class HardTanh(_Glorot):
     """The identity cut off at -1 and 1."""
 
     name: str = "hard_tanh"
     rate: float = 0.1
-
-    def initial_limit(self, n_in: int, n_out: int) -> float:
-        """Return sqrt(6 / (n_in + n_out)) (Glorot and Bengio 2010)."""
-        return math.sqrt(6 / (n_in + n_out))
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by x + bias, no less than -1 and no more than 1."""
@@ -106,15 +106,11 @@ class HardTanh:
 
 
 @dataclass(frozen=True)
-class Softsign:
+class Softsign(_Glorot):
     """``x / (1 + |x|)``: tanh with heavier tails (Glorot and Bengio 2010)."""
 
     name: str = "softsign"
     rate: float = 0.1
-
-    def initial_limit(self, n_in: int, n_out: int) -> float:
-        """Return sqrt(6 / (n_in + n_out)) (Glorot and Bengio 2010)."""
-        return math.sqrt(6 / (n_in + n_out))
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by ``z / (1 + |z|)`` with z = x + bias."""
@@ -155,15 +151,11 @@ class ReLU:
 
 
 @dataclass(frozen=True)
-class Identity:
+class Identity(_Glorot):
     """No change."""
 
     name: str = "identity"
     rate: float = 0.03
-
-    def initial_limit(self, n_in: int, n_out: int) -> float:
-        """Return sqrt(6 / (n_in + n_out)) (Glorot and Bengio 2010)."""
-        return math.sqrt(6 / (n_in + n_out))
 
     def forward(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Add the bias."""

@@ -39,8 +39,20 @@ class Loss(Protocol):
         """Return a mean loss in familiar measures, by name, for the history."""
 
 
+class _Loss:
+    """Base of losses that are their own score and measure."""
+
+    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray | None:
+        """Return None: the loss says it."""
+        return None
+
+    def measures(self, loss: float) -> dict[str, float]:
+        """Return nothing: nats are what they are."""
+        return {}
+
+
 @dataclass(frozen=True)
-class SoftmaxNLL:
+class SoftmaxNLL(_Loss):
     """Softmax outputs and the negative log-likelihood of the right class; targets are class numbers."""
 
     targets: ClassVar[str] = "classes"
@@ -68,13 +80,9 @@ class SoftmaxNLL:
         output[bk.xp.arange(len(output)), target] -= 1
         return output
 
-    def measures(self, loss: float) -> dict[str, float]:
-        """Return nothing: nats are what they are."""
-        return {}
-
 
 @dataclass(frozen=True)
-class TaskSoftmaxNLL:
+class TaskSoftmaxNLL(_Loss):
     """One softmax for each task and the sum of their negative log-likelihoods.
 
     Targets are class numbers of shape (n_rows, n_tasks); -1: that row has no label for that task, which then adds
@@ -132,16 +140,12 @@ class TaskSoftmaxNLL:
             part *= weight
         return output
 
-    def measures(self, loss: float) -> dict[str, float]:
-        """Return nothing: nats are what they are."""
-        return {}
-
 
 _SOFTMAX = SoftmaxNLL()
 
 
 @dataclass(frozen=True)
-class MissingTargets:
+class MissingTargets(_Loss):
     """A loss in which missing targets, which are NaN, add neither loss nor gradient.
 
     Parameters
@@ -166,10 +170,6 @@ class MissingTargets:
         missing = target != target
         return self.loss.values(bk, bk.xp.where(missing, 0, output), bk.xp.where(missing, 0, target))
 
-    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray | None:
-        """Return None: the loss is what is compared."""
-        return None
-
     def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Return the gradient of the loss, 0 where the target is missing."""
         return self.loss.gradient(bk, output, bk.xp.where(target != target, output, target), out)
@@ -180,7 +180,7 @@ class MissingTargets:
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(_Loss):
     """Logistic outputs and -t log y - (1 - t) log(1 - y), summed over outputs; targets lie in [0, 1]."""
 
     targets: ClassVar[str] = "labels"
@@ -197,24 +197,16 @@ class CrossEntropy:
         zero = xp.log(xp.maximum(1 - output, tiny))
         return -(target * (one - zero) + zero).sum(axis=1)
 
-    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> None:
-        """Return None: the loss says it."""
-        return
-
     def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Return y - t."""
         return bk.xp.subtract(output, target, out=out)
-
-    def measures(self, loss: float) -> dict[str, float]:
-        """Return nothing: nats are what they are."""
-        return {}
 
 
 _made = cache(get_activation)
 
 
 @dataclass(frozen=True)
-class SquaredError:
+class SquaredError(_Loss):
     """Squared error, summed over outputs.
 
     Parameters
@@ -236,10 +228,6 @@ class SquaredError:
     def values(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
         """Return the squared error of each row."""
         return bk.xp.square(output - target).sum(axis=1)
-
-    def score(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> None:
-        """Return None: the loss says it."""
-        return
 
     def gradient(self, bk: Backend, output: DeviceArray, target: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Return 2 (y - t) times the slope of the outputs' activation."""
