@@ -20,10 +20,12 @@ typedef struct {
     void (*limit)(int);
 } Library;
 
-/* A factor: its float32 numbers, given as 32 bits each, and whether they are stored by columns. */
+/* A factor: its float32 numbers, whether they are stored by columns, and a number by which they are multiplied. oneDNN
+   multiplies a result with AMX in a loop of single numbers, which takes several times as long as the product. */
 typedef struct {
-    const uint32_t *words;
+    const float *numbers;
     int64_t turned;
+    float times;
 } Factor;
 
 typedef struct {
@@ -32,16 +34,22 @@ typedef struct {
     uint16_t *own, *common;
     float *out;
     int64_t m, k, n, by_rows;
-    float factor, keep;
+    float keep;
 } Reduced;
 
-/* Write the upper halves of numbers, rounded to the nearest, ties to even: columns first to last of a matrix. */
-LOOP void round_columns(const uint32_t *restrict words, uint16_t *restrict out, int64_t rows, int64_t width,
+/* Write the upper halves of numbers times a factor, rounded to the nearest, ties to even: columns first to last of a
+   matrix. */
+LOOP void round_columns(const float *restrict numbers, float times, uint16_t *restrict out, int64_t rows, int64_t width,
                         int64_t first, int64_t last) {
     const int64_t n = last - first;
-    words += first;
-    for (int64_t r = 0; r < rows; r++, words += width, out += n)
-        for (int64_t j = 0; j < n; j++) out[j] = (uint16_t)((words[j] + 0x7FFFu + ((words[j] >> 16) & 1u)) >> 16);
+    numbers += first;
+    for (int64_t r = 0; r < rows; r++, numbers += width, out += n)
+        for (int64_t j = 0; j < n; j++) {
+            const float number = numbers[j] * times;
+            uint32_t word;
+            memcpy(&word, &number, sizeof word);
+            out[j] = (uint16_t)((word + 0x7FFFu + ((word >> 16) & 1u)) >> 16);
+        }
 }
 
 /* Compute rows first to last of the result, or columns. */
@@ -52,10 +60,10 @@ static void multiply_reduced_part(void *job, int64_t first, int64_t last, int sl
     const Factor *divided = r->by_rows ? &r->left : &r->right, *whole = r->by_rows ? &r->right : &r->left;
     uint16_t *own = r->own + first * k, *common = r->common + slot * rest * k;
     if (r->by_rows ? divided->turned : !divided->turned)
-        round_columns(divided->words, own, k, all, first, last);
+        round_columns(divided->numbers, divided->times, own, k, all, first, last);
     else
-        round_columns(divided->words + first * k, own, 1, size * k, 0, size * k);
-    round_columns(whole->words, common, 1, rest * k, 0, rest * k);
+        round_columns(divided->numbers + first * k, divided->times, own, 1, size * k, 0, size * k);
+    round_columns(whole->numbers, whole->times, common, 1, rest * k, 0, rest * k);
     const int64_t m = r->by_rows ? size : r->m, n = r->by_rows ? r->n : size;
     const uint16_t *a = r->by_rows ? own : common, *b = r->by_rows ? common : own;
     const int64_t a_width = r->left.turned ? m : k, b_width = r->right.turned ? k : n;
@@ -63,11 +71,11 @@ static void multiply_reduced_part(void *job, int64_t first, int64_t last, int sl
     const int before = library->limit ? library->count() : 0;
     if (library->limit) library->limit(1);
     if (library->dnnl)
-        library->dnnl(r->left.turned ? 'T' : 'N', r->right.turned ? 'T' : 'N', m, n, k, r->factor, a, a_width, b,
+        library->dnnl(r->left.turned ? 'T' : 'N', r->right.turned ? 'T' : 'N', m, n, k, 1.0f, a, a_width, b,
                       b_width, r->keep, out, r->n);
     else
         library->cblas(101, r->left.turned ? 112 : 111, r->right.turned ? 112 : 111, (int)m, (int)n, (int)k,
-                       r->factor, a, (int)a_width, b, (int)b_width, r->keep, out, (int)r->n);
+                       1.0f, a, (int)a_width, b, (int)b_width, r->keep, out, (int)r->n);
     if (library->limit) library->limit(before);
 }
 
@@ -76,14 +84,14 @@ static void multiply_reduced_part(void *job, int64_t first, int64_t last, int sl
 /* Return the number of threads of a long loop. */
 EXPORT int64_t loop_threads(void) { return thread_count(); }
 
-/* Write keep * out + factor * left * right, of m x k and k x n values. `own` is room for k times the larger of m and n,
+/* Write keep * out + left * (factor * right), of m x k and k x n values. `own` is room for k times the larger of m and n,
    and `common` for k times the smaller of them for each of at most `threads` threads. */
 EXPORT void multiply_reduced(const Library *library, const float *left, int64_t left_turned, const float *right,
                              int64_t right_turned, uint16_t *own, uint16_t *common, int64_t threads, float *out,
                              int64_t m, int64_t k, int64_t n, float factor, float keep) {
     const int64_t total = m > n ? m : n, rest = m > n ? n : m, stripes = (total + STRIPE - 1) / STRIPE;
-    Reduced job = {library, {(const uint32_t *)(const void *)left, left_turned},
-                   {(const uint32_t *)(const void *)right, right_turned}, own, common, out, m, k, n, m > n, factor, keep};
+    Reduced job = {library, {left, left_turned, 1.0f}, {right, right_turned, factor}, own, common, out, m, k, n, m > n,
+                   keep};
     share(multiply_reduced_part, &job, total, (stripes + threads - 1) / threads * STRIPE,
           FEW_PRODUCTS / (rest * k + 1) + 1);
 }
