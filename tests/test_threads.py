@@ -202,7 +202,7 @@ if loops.load() is not None and loops.load().has_products:
     CALLS |= {
         "multiply": multiplied,
         "multiply_by_turned": multiplied_by_turned,
-        "step_along": stepped_along,
+        "step_by_tiles": stepped_along,
     }
 
 
