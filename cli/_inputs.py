@@ -129,8 +129,12 @@ class Model:
         return value if type(value) is kind else None
 
 
-def read_model(path: str, *, sequences: bool = False, detectors: bool = False) -> Model:
+def read_model(
+    path: str, *, sequences: bool = False, detectors: bool = False, backend: str | None = None
+) -> Model:  # fmt: skip
     """Read a model file; those of sequences and outlier detectors only for a command that takes them.
+
+    With ``backend``, its estimator uses that one.
 
     Raises
     ------
@@ -159,6 +163,8 @@ def read_model(path: str, *, sequences: bool = False, detectors: bool = False) -
             f"{path} holds an estimator of kind {file.kind}, which has no stack of layers: only info and outliers "
             "accept it, and deepbelief.load in Python"
         )
+    if backend is not None and hasattr(estimator, "set_params"):
+        estimator.set_params(backend=backend)
     return Model(path, estimator, cast(Stack, file.stack), dict(file.metadata))
 
 

@@ -55,7 +55,7 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
     bk = get_backend(backend)
     if out is not None:
         check_format(out, (*FORMATS, *TABLE_FORMATS[1:]))
-    loaded = read_model(model)
+    loaded = read_model(model, backend=backend)
     ending = ".npy" if loaded.schema is None else ".csv"
     out = out or f"{Path(codes.partition(':')[0]).stem}-decoded{ending}"
     check_table_output(out, loaded.schema, FORMATS)
@@ -74,7 +74,7 @@ def command(model: str, codes: str, out: str | None, scaled: bool, backend: str,
         raise DataError(f"{codes} has {width} columns, {model} has codes of {n_codes}")
     column_statistics(data.rows)  # refuses NaN and infinity
     if loaded.schema is not None:
-        table = loaded.estimator.set_params(backend=backend).inverse_transform(data.rows.take(slice(None)))
+        table = loaded.estimator.inverse_transform(data.rows.take(slice(None)))
         write_table(out, table, loaded.schema)
         if out != STDOUT:
             click.echo(f"{clean(out)}: {shape[0]} rows, {len(loaded.schema.columns)} columns")
@@ -93,7 +93,7 @@ def decoder(model: Model, bk: Backend) -> Any:
     from deepbelief.sources import check_states
 
     if model.is_autoencoder:
-        return model.estimator.set_params(backend=bk.name).inverse_transform
+        return model.estimator.inverse_transform
     if model.stack.tuned:
         raise SettingError(
             f"{model.path} holds fine-tuned layers without a decoder: decode with an autoencoder or the pretrained file"

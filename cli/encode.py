@@ -46,7 +46,7 @@ def command(model: str, data: str | None, out: str | None, backend: str, force: 
     bk = get_backend(backend)
     out = out or Path(model).name.removesuffix(".h5") + "-codes.npy"
     check_format(out, FORMATS)
-    loaded = read_model(model)
+    loaded = read_model(model, backend=backend)
     encode = encoder(loaded, bk)
     if out != STDOUT:
         check_output(out, force=force, inputs=(model, data, where["labels"]))
@@ -70,7 +70,7 @@ def encoder(model: Model, bk: Backend) -> Any:
 
     if isinstance(model.estimator, Stack):
         return lambda block: transform(model.estimator, as_source(block), bk)
-    estimator = model.estimator.set_params(backend=bk.name)
+    estimator = model.estimator
     if not hasattr(estimator, "transform"):
         raise SettingError(f"{model.path} holds a {model.kind}, which has no codes: use predict or sample")
     names = getattr(estimator, "feature_names_in_", None) if model.schema is None else None

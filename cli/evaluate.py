@@ -56,7 +56,7 @@ def command(
     from . import _likelihood
     from ._inputs import data_for, read_model
 
-    loaded = read_model(model, sequences=True)
+    loaded = read_model(model, sequences=True, backend=backend)
     asked = {name: others.pop(name) for name in ("method", "runs", "betas", "binarize", "seed")}
     _likelihood.check_options(loaded, likelihood, asked)
     labelled = loaded.is_classifier or loaded.is_regressor
@@ -120,6 +120,4 @@ def measure(
     lengths = None
     if model.is_sequences:
         data, lengths = select_recorded(model, data, own, chosen)
-    if hasattr(model.estimator, "set_params"):
-        model.estimator.set_params(backend=backend)
     return evaluate(model.estimator, data.rows, data.labels, lengths=lengths, bits=bits, backend=backend)

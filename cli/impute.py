@@ -53,7 +53,7 @@ def command(model: str, data: str | None, **options: Any) -> None:
 
     from ._inputs import read_model
 
-    loaded = read_model(model)
+    loaded = read_model(model, backend=options["backend"])
     check_model(loaded, options)
     seed = run_seed(options["seed"]) if draws_rows(loaded) else None
     spec, limit = given_table(loaded, data, options["limit"])
@@ -63,7 +63,6 @@ def command(model: str, data: str | None, **options: Any) -> None:
             check_output(out, force=options["force"], inputs=(model, spec))
     if options["handle_unknown"] is not None:
         set_unknown(loaded, options["handle_unknown"])
-    loaded.estimator.set_params(backend=options["backend"])
     table = read(loaded, spec, limit)
     how = {"n_steps": options["steps"]} if options["steps"] else {}
     if seed is not None:

@@ -54,17 +54,14 @@ def command(
 
     from ._inputs import read_model
 
-    loaded = read_model(model, detectors=True)
+    loaded = read_model(model, detectors=True, backend=backend)
     if out not in (None, STDOUT) and Path(str(out)).suffix.lower() != ".csv":
         raise SettingError(f"{out}: scores are written as .csv: choose another --out")
     name, rows = rows_to_score(loaded, data, where)
     out = out or f"{name}-outliers.csv"
     if out != STDOUT:
         check_output(out, force=force, inputs=(model, data, where["labels"]))
-    estimator = loaded.estimator
-    if hasattr(estimator, "set_params"):
-        estimator.set_params(backend=backend)
-    found = find_outliers(estimator, rows, contamination=contamination)
+    found = find_outliers(loaded.estimator, rows, contamination=contamination)
     write(out, found)
     if out != STDOUT:
         facts(

@@ -43,7 +43,7 @@ def command(
     from ._inputs import data_for, read_model
 
     check_format(out, FORMATS)
-    loaded = read_model(model)
+    loaded = read_model(model, backend=backend)
     if not (loaded.is_classifier or loaded.is_regressor):
         raise SettingError(f"{model} holds a {loaded.kind}, which does not predict: fine-tune it first, or use encode")
     if probabilities and loaded.is_regressor:
@@ -53,8 +53,7 @@ def command(
     opened, _ = data_for(loaded, data, **where, held_out=True)
     if out != STDOUT:
         check_output(out, force=force, inputs=(opened.source_path,))
-    estimator = loaded.estimator.set_params(backend=backend)
-    result = (estimator.predict_proba if probabilities else estimator.predict)(opened.rows)
+    result = (loaded.estimator.predict_proba if probabilities else loaded.estimator.predict)(opened.rows)
     if isinstance(result, list):  # the probabilities of several tasks
         result = np.hstack(result)
     header = _columns(loaded, probabilities=probabilities)

@@ -55,7 +55,7 @@ def command(
     check_matplotlib()
     out = out or Path(model).name.removesuffix(".h5").removesuffix(".hdf5") + "-report.html"
     check_format(out, FORMATS)
-    loaded = read_model(model, sequences=True)
+    loaded = read_model(model, sequences=True, backend=backend)
     check_sequences_wanted(loaded, lengths, sequences)
     if loaded.schema is not None and shape not in ("auto", "none"):
         raise SettingError(f"{model} was trained on a table, whose rows are not images: leave --shape out")
@@ -65,8 +65,6 @@ def command(
     opened, missing = open_rows(loaded, data, where)
     if opened is not None:
         check_output(out, force=force, inputs=(opened.source_path,))
-    if hasattr(loaded.estimator, "set_params"):
-        loaded.estimator.set_params(backend=backend)
     content = {**hdf5.describe(model), "history": hdf5.read(model).history}
     frames = None
     if opened is not None and loaded.is_sequences:

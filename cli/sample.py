@@ -99,7 +99,7 @@ def command(
 
     seed = run_seed(seed)
     ending = "" if out is None else check_format(out, (*FORMATS, *TABLE_FORMATS[1:], *FASTA_FORMATS))
-    loaded = read_model(model, sequences=True)
+    loaded = read_model(model, sequences=True, backend=backend)
     if out is None:
         schema = loaded.schema
         ending = ".npy" if schema is None else FASTA_FORMATS[0] if schema.alphabet else ".csv"
@@ -115,8 +115,6 @@ def command(
         check_model(loaded)
     if out != STDOUT:
         check_output(out, force=force, inputs=(model,))
-    if hasattr(loaded.estimator, "set_params"):
-        loaded.estimator.set_params(backend=backend)
     if loaded.is_sequences:
         rows = loaded.estimator.sample(n, gibbs_steps=steps, random_state=seed)
     else:

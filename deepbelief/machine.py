@@ -200,12 +200,10 @@ class Layers:
     stack : iterable of Weights
         From the data upwards.
     bk : Backend
-    dtype : numpy dtype, optional
-        As for `Machine`.
     """
 
-    def __init__(self, stack: Iterable[Weights], bk: Backend, dtype: DtypeLike | None = None) -> None:
-        self.machines = [Machine(weights, bk, dtype, fixed=True) for weights in stack]
+    def __init__(self, stack: Iterable[Weights], bk: Backend) -> None:
+        self.machines = [Machine(weights, bk, fixed=True) for weights in stack]
 
     def up(self, v: DeviceArray) -> Iterator[DeviceArray]:
         """Yield the hidden means of each layer; ``v`` are rows as they enter the first, sparse or dense."""
