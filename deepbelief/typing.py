@@ -4,37 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from deepbelief.array_types import (
-        Array,
-        Dtype,
-        DtypeLike,
-        Float64Array,
-        FloatArray,
-        LengthsLike,
-        RandomState,
-        WeightsLike,
-    )
-
-__all__ = [
-    "Array",
-    "ClassWeight",
-    "DeviceArray",
-    "Dtype",
-    "DtypeLike",
-    "Estimator",
-    "Float64Array",
-    "FloatArray",
-    "LayerSettings",
-    "LengthsLike",
-    "RandomState",
-    "RowsLike",
-    "SparseMatrix",
-    "StrDict",
-    "StrMapping",
-    "TableLike",
-    "TargetsLike",
-    "WeightsLike",
-]
+    from deepbelief.array_types import Array as Array
+    from deepbelief.array_types import Dtype as Dtype
+    from deepbelief.array_types import DtypeLike as DtypeLike
+    from deepbelief.array_types import Float64Array as Float64Array
+    from deepbelief.array_types import FloatArray as FloatArray
+    from deepbelief.array_types import LengthsLike as LengthsLike
+    from deepbelief.array_types import RandomState as RandomState
+    from deepbelief.array_types import WeightsLike as WeightsLike
 
 DeviceArray: TypeAlias = Any  # NumPy's or CuPy's: of the backend at hand, whose namespace mypy cannot see
 
@@ -55,7 +32,7 @@ if not TYPE_CHECKING:
 
     def __getattr__(name):
         """Return a type of arrays; NumPy is imported for these only, which --help and wrong usage do without."""
-        if name not in __all__:
+        if name.startswith("__"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from deepbelief import array_types
 

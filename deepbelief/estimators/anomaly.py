@@ -363,6 +363,3 @@ def _epochs(updates: int, n_rows: int, batch: int) -> int:
 
 def _squared(network: DBN, values: Array) -> Array:
     return np.asarray(np.square(network.inverse_transform(network.transform(values)) - values))
-
-
-__all__ = ["AnomalyDetector"]

@@ -356,6 +356,3 @@ class RBM(
         tags.input_tags.sparse = tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-__all__ = ["RBM"]

@@ -321,9 +321,6 @@ class RecurrentRBM(
         return tags
 
 
-__all__ = ["RecurrentRBM"]
-
-
 @dataclass(frozen=True, eq=False)
 class SequenceRun:
     """Values shared by all phases of a fit."""
