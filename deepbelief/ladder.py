@@ -111,6 +111,11 @@ class Ladder:
         self.differences: list[list[tuple[Float64Array, Float64Array]]] | None = None
         self._mean = xp.empty((n_columns, n_visible), dtype)
         self._h = xp.empty((n_columns, self.machines[0].W.shape[1]), dtype)
+        # Inputs of the hidden units for the states of each rung, which exchanges compute and the next sweep takes, and
+        # for those of its neighbour.
+        self._x = xp.empty((n_rungs, *self._h.shape), dtype)
+        self._known = [False] * n_rungs
+        self._crossed = xp.empty((2, *self._h.shape), dtype)
         self._u = xp.empty((n_columns, 1), dtype)
 
     def sweep(self, rng: Rng) -> None:
@@ -124,7 +129,10 @@ class Ladder:
     def _move(self, i: int, machine: Machine, rng: Rng) -> None:
         v = self.v[i]
         if i:
-            machine.sample_hidden(v, rng, self._h)
+            if not self._known[i]:
+                self.bk.matmul(v, machine.W, self._x[i])
+            machine.hidden.sample(self.bk, self._x[i], machine.hbias, rng, self._h)
+            self._known[i] = False
             machine.sample_visible(self._h, rng, v, mean=self._mean)
         else:
             self._mean[...] = 0
@@ -136,12 +144,21 @@ class Ladder:
     def _exchange(self, a: int, rng: Rng) -> None:
         """Offer the rungs ``a`` and ``a + 1`` to exchange the states of each column."""
         bk, xp, b = self.bk, self.bk.xp, a + 1
-        low, high = (difference(self.machines[a], self.machines[b], self.v[i]) for i in (a, b))
+        low = self._energy(b, a, self._crossed[1]) - self._energy(a, a, self._x[a])
+        high = self._energy(b, b, self._x[b]) - self._energy(a, b, self._crossed[0])
         if self.differences is not None:
             self.differences[a].append((bk.to_numpy(low).astype(float), bk.to_numpy(high).astype(float)))
         accepted = accept(xp, low, high, rng, self._u)
         for states in (self.v, self.renewed):
             swap(xp, accepted, states[a], states[b])
+        for i in (a, b):
+            xp.copyto(self._x[i], self._crossed[i - a], where=accepted)
+            self._known[i] = True
+
+    def _energy(self, i: int, j: int, x: DeviceArray) -> DeviceArray:
+        """Return the free energy under a rung of the states of rung ``j``; ``x`` becomes their input there."""
+        machine, v = self.machines[i], self.v[j]
+        return machine.free_energy_of(v, self.bk.matmul(v, machine.W, x))
 
     def thermalise(self, rng: Rng, least: int, most: int) -> tuple[int, bool]:
         """Sweep until nearly all states of the top rung have come from the first rung since the start of this call.

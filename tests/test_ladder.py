@@ -78,6 +78,20 @@ def test_chains_of_all_rungs_reach_their_distributions(bk, visible, dtype):
         np.testing.assert_allclose(v.mean(axis=0), p.reshape(-1) @ states, atol=6 * 1.5 / np.sqrt(n))
 
 
+def test_a_sweep_depends_only_on_the_states(bk):
+    """Not on inputs of hidden units that are left from exchanges before: a new ladder makes the same sweep."""
+    weights = exact.tiny(spread=1.0)
+    ladder, rng = ladder_of(weights, bk, (0.0, 0.3, 0.6, 1.0), 50)
+    for n in range(6):
+        for _ in range(1 + n % 2):  # after even sweeps and odd ones
+            ladder.sweep(rng)
+        other = Ladder(ladder.machines, ladder.v.copy())
+        other.n_sweeps = ladder.n_sweeps
+        for each in (ladder, other):
+            each.sweep(bk.rng(stream(n)))
+        np.testing.assert_array_equal(bk.to_numpy(ladder.v), bk.to_numpy(other.v))
+
+
 def test_columns_are_independent(bk):
     """States never leave their column: a column of its own states keeps them."""
     weights = exact.tiny(spread=1.0)

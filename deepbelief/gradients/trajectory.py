@@ -78,7 +78,7 @@ class PTT:
     max_step : float
         Largest standard deviation, over the chains, of the change of their energy by one update, in nats.
     exchange_every : int
-        Number of updates between two exchanges. With 1 an update of 784 x 500 units takes 1.4 times that of
+        Number of updates between two exchanges. With 1 an update of 784 x 500 units takes 1.5 times that of
         ``"pcd"``. With more it takes less, but where modes form quickly, chains lose their weights.
 
     Examples
