@@ -3,12 +3,26 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from deepbelief.errors import FileFormatError
 from deepbelief.stack import Stack, Weights
 from deepbelief.typing import Array, DtypeLike, Estimator, StrMapping
+
+
+def agrees(array: Array, shape: tuple[int | None, ...], dtype: DtypeLike) -> bool:
+    """Return whether an array has this dtype and shape; None stands for any positive size."""
+    same = array.dtype == dtype and array.ndim == len(shape)
+    return same and all(n == s or (s is None and n > 0) for n, s in zip(array.shape, shape, strict=True))
+
+
+def after_fit(estimator: Estimator, held: str, name: str) -> Any:
+    """Return an attribute of a fitted estimator, for its property of this name."""
+    if not hasattr(estimator, held):
+        raise AttributeError(f"{name} is only available after fit")
+    return getattr(estimator, held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +65,7 @@ class FittedState:
     def shaped(self, name: str, shape: tuple[int | None, ...], dtype: DtypeLike) -> Array:
         """Return an array, or refuse its shape or dtype; None stands for any positive number of rows."""
         array = self.arrays[name]
-        agrees = array.ndim == len(shape) and all(
-            n == s or (s is None and n) for s, n in zip(shape, array.shape, strict=True)
-        )
-        if not agrees or array.dtype != dtype:
+        if not agrees(array, shape, dtype):
             raise FileFormatError(
                 f"the file holds an array of {array.dtype} {array.shape} where {np.dtype(dtype)} {shape} belongs"
             )

@@ -7,7 +7,7 @@ import numpy as np
 
 from deepbelief.backends import get_backend
 from deepbelief.errors import FileFormatError
-from deepbelief.estimators.fitted import FittedState
+from deepbelief.estimators.fitted import FittedState, agrees
 from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visible
 from deepbelief.sources import RowSource, column_statistics, has_missing
 from deepbelief.stack import Stack, Weights
@@ -48,7 +48,7 @@ def state_from_file(
     for owner, own in _expected(weights, settings).items():
         for name, (shape, dtype) in own.items():
             kept = found.get(owner, {}).get(name)
-            if kept is not None and not _agrees(kept, shape, dtype):
+            if kept is not None and not agrees(kept, shape, dtype):
                 raise FileFormatError(
                     f"the file's {owner} state has {name} of {kept.dtype} {kept.shape} where {dtype} {shape} belongs"
                 )
@@ -123,12 +123,6 @@ def _expected(weights: Weights, settings: RBMSettings) -> dict[str, dict[str, tu
 
 def _common(a: tuple[int, ...], b: tuple[int, ...]) -> Shape:
     return tuple(m if m == n else None for m, n in zip(a, b, strict=True))
-
-
-def _agrees(array: Array, shape: Shape, dtype: DtypeLike) -> bool:
-    """Return whether an array has this dtype and shape; None stands for any positive size."""
-    same = array.dtype == dtype and array.ndim == len(shape)
-    return same and all(n == s or (s is None and n > 0) for n, s in zip(array.shape, shape, strict=True))
 
 
 def constant_columns(source: RowSource) -> Array:

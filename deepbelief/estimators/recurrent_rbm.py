@@ -15,7 +15,7 @@ from deepbelief.errors import FileFormatError, Mention, SettingError
 from deepbelief.estimators.base import FLAGS, check_backend, check_schedule, warn_diverged
 from deepbelief.estimators.constructors import DocumentationLinkMixin, ResumableParameters, SequenceParameters
 from deepbelief.estimators.documented import documented
-from deepbelief.estimators.fitted import FittedState
+from deepbelief.estimators.fitted import FittedState, after_fit
 from deepbelief.estimators.resolution import visible_choice
 from deepbelief.estimators.run_fingerprint import describe_run
 from deepbelief.estimators.sequences import SequenceModelMixin, as_sequences, lengths_or_targets
@@ -277,15 +277,12 @@ class RecurrentRBM(
     @property
     def components_(self) -> Array:
         """Weights of the frames' machine, of shape (n_components, n_features)."""
-        if not hasattr(self, "machine_"):
-            raise AttributeError("components_ is only available after fit")
-        return self.machine_.frame.W.T
+        return np.asarray(after_fit(self, "machine_", "components_").frame.W.T)
 
     @property
     def n_iter_(self) -> int:
         """Number of epochs, without pretraining."""
-        if not hasattr(self, "machine_"):
-            raise AttributeError("n_iter_ is only available after fit")
+        after_fit(self, "machine_", "n_iter_")
         return self._state.epochs
 
     def fit_transform(self, X: RowsLike, y: TargetsLike = None, *, lengths: LengthsLike = None) -> DeviceArray:

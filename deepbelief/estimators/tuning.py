@@ -16,7 +16,7 @@ from deepbelief.errors import DataError, DivergenceError, FileFormatError, Menti
 from deepbelief.estimators.base import FLAGS, Pretraining, check_names, check_sizes, warn_diverged, whole_rows
 from deepbelief.estimators.constructors import FineTuningParameters, ResumableParameters
 from deepbelief.estimators.early_files import stack_of_file
-from deepbelief.estimators.fitted import FittedState
+from deepbelief.estimators.fitted import FittedState, after_fit
 from deepbelief.estimators.heads import Head
 from deepbelief.estimators.outcome import check_units
 from deepbelief.estimators.pretraining_options import (
@@ -136,41 +136,29 @@ class FineTunedMixin(ResumableParameters, FineTuningParameters):
     @property
     def input_mean_(self) -> Array:
         """Value subtracted from each column of the input, of shape (n_features,); 0 if rows are not scaled."""
-        first = self._first_layer("input_mean_")
+        first = after_fit(self, "pretrained_stack_", "input_mean_").layers[0]
         return np.zeros_like(first.vbias) if first.mean is None else first.mean
 
     @property
     def input_scale_(self) -> Array:
         """Divisor of each column of the input, of shape (n_features,); 1 if rows are not scaled."""
-        first = self._first_layer("input_scale_")
+        first = after_fit(self, "pretrained_stack_", "input_scale_").layers[0]
         return np.ones_like(first.vbias) if first.scale is None else first.scale
-
-    def _first_layer(self, name: str) -> Weights:
-        if not hasattr(self, "pretrained_stack_"):
-            raise AttributeError(f"{name} is only available after fit")
-        first: Weights = self.pretrained_stack_.layers[0]
-        return first
 
     @property
     def loss_curve_(self) -> list[float]:
         """Mean training loss of each fine-tuning epoch."""
-        if not hasattr(self, "history_"):
-            raise AttributeError("loss_curve_ is only available after fit")
-        return [record["loss"] for record in self.history_ if "loss" in record]
+        return [record["loss"] for record in after_fit(self, "history_", "loss_curve_") if "loss" in record]
 
     @property
     def seed_(self) -> int:
         """Seed of the run, given by ``random_state`` or drawn."""
-        if not hasattr(self, "_seed"):
-            raise AttributeError("seed_ is only available after fit")
-        return self._seed
+        return int(after_fit(self, "_seed", "seed_"))
 
     @property
     def n_iter_(self) -> int:
         """Fine-tuning epochs done."""
-        if not hasattr(self, "_epochs"):
-            raise AttributeError("n_iter_ is only available after fit")
-        return self._epochs
+        return int(after_fit(self, "_epochs", "n_iter_"))
 
 
 def prepare(estimator: Estimator, X: RowsLike, y: TargetsLike, bk: Backend, reporter: Reporter) -> Problem:
