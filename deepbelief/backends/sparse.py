@@ -38,10 +38,6 @@ class HostSparse:
             for densest in DENSEST[matrix.dtype == np.float32 and loops.load() is not None]
         )
 
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return self.shape[0]
-
     def shuffled(self, order: Array) -> "HostSparse":
         """Return all rows in this order."""
         other = object.__new__(HostSparse)
