@@ -106,7 +106,7 @@ def ours(work: Work, backend: str | Backend, n_epochs: int) -> Callable[[], Esti
     X, y = rows_for(work)
     common: StrDict = {"batch_size": work.batch_size, "random_state": 0, "backend": backend}
     if work.kind == "finetune":
-        net = DBNClassifier(work.sizes[1:-1], pretraining="none", max_iter=n_epochs, **common)
+        net = DBNClassifier(work.sizes[1:-1], pretraining="none", activation="sigmoid", max_iter=n_epochs, **common)
         return lambda: net.fit(X, y)
     if work.kind == "encode":
         dbn = DBN(work.sizes[1:], pretraining="none", random_state=0, backend=backend).fit(X[:100])
