@@ -116,6 +116,11 @@ static uint64_t run(void) {
     for (int i = 0; i < ROWS * VISIBLE; i++) v[i] = v[i] < -0.3 ? 0.0 : v[i] < 0.3 ? 1.0 : v[i];
     log_odds(hidden, v, W, space, odds, ROWS, VISIBLE, WIDTH, 100);
     KEEP(odds, ROWS * VISIBLE);
+    double *softplus = doubles(ROWS, 26);
+    softplus_sums(hidden, softplus, ROWS, WIDTH, 1);
+    KEEP(softplus, ROWS);
+    softplus_sums(y, weight, ROWS, WIDTH, 0);
+    KEEP(weight, ROWS);
     double *mean = doubles(WIDTH, 16), *squares = doubles(WIDTH, 17);
     float *low = numbers(WIDTH, 18), *high = numbers(WIDTH, 19);
     column_statistics(y, mean, squares, low, high, ROWS, WIDTH);
@@ -167,7 +172,7 @@ static uint64_t run(void) {
     KEEP(out, N);
     void *all[] = {x, y, z, bias, out, weight, sums, index, room, u, hidden, v, W, odds, space, mean,
                    squares, low, high, own, common, square, ends, columns, ends64, columns64, places, places64, data,
-                   table, few, broad, panels, others, left, velocity};
+                   table, few, broad, panels, others, left, velocity, softplus};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     return sum;
 }

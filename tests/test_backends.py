@@ -257,6 +257,24 @@ def test_log_odds_are_differences_of_softplus(bk, shape, size, kind):
     np.testing.assert_allclose(bk.to_numpy(out), truth.astype(float), rtol=1e-12, atol=1e-13 * width * max(1, size))
 
 
+@pairwise_cases(
+    bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (3, 16_033)], size=[0.0, 1.0, 50.0, 5000.0], dtype=DTYPES)  # fmt: skip
+def test_the_log_partition_of_bits_is_a_sum_of_softplus(bk, shape, size, dtype):
+    x = (size * np.random.default_rng(shape[1]).normal(size=shape)).astype(dtype)
+    truth = np.logaddexp(0, x.astype(np.longdouble)).sum(axis=1)
+    found = bk.to_numpy(bk.log_partition(bk.asarray(x)))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, truth.astype(float), rtol=1e-13 if dtype == np.float64 else 2e-6)
+
+
+def test_the_log_partition_of_bits_keeps_what_is_not_finite():
+    x = np.array([[np.nan, 1], [np.inf, -np.inf], [-np.inf, -np.inf], [-1e30, 1e30]])
+    for dtype in (np.float64, np.float32):
+        np.testing.assert_array_equal(
+            get_backend("numpy").log_partition(x.astype(dtype)), np.array([np.nan, np.inf, 0, 1e30]).astype(dtype)
+        )
+
+
 @pairwise_cases(bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (9, 1000)], dtype=DTYPES)
 def test_weigh_multiplies_rows_and_sums_columns(bk, shape, dtype):
     n_rows, width = shape

@@ -193,6 +193,7 @@ CALLS = {
     "settle": stepped("settle", 2, 1e-3),
     "adam_step": stepped("adam_step", 4, 1e-3, 0.9, 0.1, 0.999, 0.001, 1e-8, 1e-4),
     "log_odds": odds,
+    "softplus_sums": lambda found: [found.softplus_sums(numbers(201, 501, dtype=d)) for d in (np.float64, np.float32)],
     "column_statistics": statistics,
     "multiply_reduced": reduced,
     "add_product_32": sparse_product(np.int32),

@@ -256,7 +256,7 @@ class CupyBackend:
         """Replace ``x`` by the softmax of ``x + bias`` within groups of these sizes."""
         return self._groups.softmax(x, bias, sizes)
 
-    def log_partition(self, x: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
+    def log_partition(self, x: DeviceArray, sizes: tuple[int, ...] | None = None) -> DeviceArray:
         """Return the log of the sum of exponentials of each group of columns, summed over groups."""
         return self._groups.log_partition(x, sizes)
 

@@ -1,4 +1,4 @@
-"""Softmax over groups of adjacent columns, written as array operations that run in the namespace of any backend."""
+"""Softmax over groups of adjacent columns and sums of softplus, as array operations in the namespace of any backend."""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -6,6 +6,8 @@ from types import ModuleType
 import numpy as np
 
 from deepbelief.typing import DeviceArray
+
+MAX_FACTORS = 32  # columns in one product, so that it stays well within the range of single precision
 
 Layouts = dict[tuple[int, ...], DeviceArray]
 
@@ -58,8 +60,10 @@ class Groups:
             x[...] = self.back(some, sizes)
         return x
 
-    def log_partition(self, x: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
-        """Return the log of the sum of exponentials of each group, summed over groups."""
+    def log_partition(self, x: DeviceArray, sizes: tuple[int, ...] | None = None) -> DeviceArray:
+        """Return the log of the sum of exponentials of each group, summed over groups; see `Backend.log_partition`."""
+        if sizes is None:
+            return self._softplus_sums(x)
         some = self.padded(x, sizes, -float("inf"))
         top = some.max(axis=2, keepdims=True)
         total = self._xp.exp(some - top).sum(axis=2)
@@ -73,3 +77,21 @@ class Groups:
         chosen = (sums < reached).sum(axis=2).reshape(len(p), n_groups, 1)
         out[...] = self.back((xp.arange(max(sizes)) == chosen).astype(out.dtype), sizes)
         return out
+
+    def _softplus_sums(self, x: DeviceArray) -> DeviceArray:
+        """Return the sum of the softplus function over each row.
+
+        The logarithm is taken of products of columns, which lie in [1, 2**32], because NumPy's logarithm is the slowest
+        step.
+        """
+        xp = self._xp
+        small = xp.abs(x)
+        xp.negative(small, out=small)
+        xp.exp(small, out=small)
+        small += 1
+        n = small.shape[1]
+        while n > 1 and n > small.shape[1] / MAX_FACTORS:
+            half = n // 2
+            small[:, :half] *= small[:, n - half : n]
+            n -= half
+        return xp.log(small[:, :n]).sum(axis=1) + xp.maximum(x, 0).sum(axis=1)

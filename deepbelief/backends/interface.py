@@ -149,8 +149,11 @@ class Backend(Protocol):
     def softmax(self, x: DeviceArray, bias: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
         """Replace ``x`` by the softmax of ``x + bias`` within groups of these sizes; for the bias see `sigmoid`."""
 
-    def log_partition(self, x: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
-        """Return the log of the sum of exponentials of each group of columns, summed over groups."""
+    def log_partition(self, x: DeviceArray, sizes: tuple[int, ...] | None = None) -> DeviceArray:
+        """Return the log of the sum of exponentials of each group of columns, summed over groups.
+
+        Without sizes, each column is a group with a second state of input 0: the sum of the softplus function.
+        """
 
     def one_hot_sample(self, p: DeviceArray, rng: Rng, sizes: tuple[int, ...], out: DeviceArray) -> DeviceArray:
         """Write 1 for one column of each group, drawn with the probabilities ``p``, and 0 for the others."""

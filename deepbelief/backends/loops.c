@@ -567,6 +567,61 @@ INLINE double log_ratio(const double *restrict off, const double *restrict on, c
     return log_of(&above) - log_of(&below);
 }
 
+/* A matrix of float64 or float32 numbers, and a sum for each of its rows. */
+typedef struct {
+    const void *x;
+    void *out;
+    int64_t width, is_double;
+} Sums;
+
+/* Add softplus(z), which is the larger of z and 0 and the log of a factor in [1, 2]. NaN stays. */
+INLINE void add_softplus(double z, double *positive, double *fraction) {
+    const double size = z < 0.0 ? -z : z;
+    *positive += z <= 0.0 ? 0.0 : z;
+    *fraction *= 1.0 + exponential(size < 708.0 ? -size : -708.0);
+}
+
+/* Sum of softplus(x) over float64 numbers, or over float32 ones. */
+INLINE double softplus_sum(const void *numbers, int is_double, int64_t width) {
+    const double *restrict x = numbers;
+    const float *restrict single = numbers;
+    double positive[WIDE] = {0}, sum = 0.0;
+    Products all;
+    empty_products(&all);
+    int64_t j = 0;
+    while (j + WIDE <= width) {
+        const int64_t left = (width - j) / WIDE, n = left < 1000 ? left : 1000;
+        for (int64_t s = 0; s < n; s++, j += WIDE)
+            for (int l = 0; l < WIDE; l++)
+                add_softplus(is_double ? x[j + l] : (double)single[j + l], &positive[l], &all.fraction[l]);
+        fold(&all);
+    }
+    for (int l = 0; j + l < width; l++)
+        add_softplus(is_double ? x[j + l] : (double)single[j + l], &positive[l], &all.fraction[l]);
+    fold(&all);
+    for (int l = 0; l < WIDE; l++) sum += positive[l];
+    return sum + log_of(&all);
+}
+
+LOOP void softplus_sums_rows(const Sums *s, int64_t first, int64_t last) {
+    for (int64_t r = first; r < last; r++)
+        if (s->is_double)
+            ((double *)s->out)[r] = softplus_sum((const double *)s->x + r * s->width, 1, s->width);
+        else
+            ((float *)s->out)[r] = (float)softplus_sum((const float *)s->x + r * s->width, 0, s->width);
+}
+
+static void softplus_sums_part(void *job, int64_t a, int64_t b, int slot) {
+    (void)slot;
+    softplus_sums_rows(job, a, b);
+}
+
+/* Write the sum of softplus(x) of each row of float64 numbers, or of float32 numbers. */
+EXPORT void softplus_sums(const void *x, void *out, int64_t rows, int64_t width, int64_t is_double) {
+    Sums job = {x, out, width, is_double};
+    share_rows(softplus_sums_part, &job, rows, width, FEW_COMPUTED);
+}
+
 #define BLOCK_ROWS 16 /* rows whose probabilities stay in the cache while all weights are read */
 
 /* Contribution of the hidden units to the log-odds of the visible units. */

@@ -33,6 +33,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "settle": [P, P, F, N],
     "adam_step": [P, P, P, P, F, F, F, F, F, F, F, N],
     "log_odds": [P, P, P, P, P, N, N, N, N],
+    "softplus_sums": [P, P, N, N, N],
     "column_statistics": [P, P, P, P, P, N, N],
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
     "add_product_64": [P, P, P, F, P, P, P, N, N, N, N],
@@ -50,8 +51,8 @@ REDUCED: dict[str, list[object]] = {"multiply_reduced": [P, P, N, P, N, P, P, N,
 BROAD, TALL = 32, 10  # of the largest tiles of these; as in products.h
 
 
-class Loops:
-    """The compiled functions, taking arrays; loops.c documents each of them."""
+class Extension:
+    """The compiled extension, and the threads on which its loops run."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self.has_products = hasattr(library, "multiply")
@@ -80,6 +81,10 @@ class Loops:
         out = np.full(total, -1, np.int64)
         self._c.slots(at(out), total)
         return out
+
+
+class Loops(Extension):
+    """The compiled functions, taking arrays; loops.c documents each of them."""
 
     def sigmoid(self, x: Array, bias: Array) -> None:
         """Replace each row of ``x`` by the logistic function of ``x + bias``."""
@@ -144,6 +149,12 @@ class Loops:
         steps = int(2 * LARGEST_EXPONENT / max(largest, 1e-3))  # a factor has at most the size of exp(largest)
         self._c.log_odds(at(x), at(v), at(W), at(room), at(out), *v.shape, x.shape[1], steps)
         return True
+
+    def softplus_sums(self, x: Array) -> Array:
+        """Return the sum of the softplus function over each row of float32 or float64 numbers."""
+        out = np.empty(len(x), x.dtype)
+        self._c.softplus_sums(at(x), at(out), *x.shape, x.itemsize == 8)
+        return out
 
     def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array]:
         """Return for each column the mean minus the first row, the squared deviations, minimum and maximum.
@@ -290,6 +301,7 @@ def steps_are_right(loops: Loops) -> bool:
     loops.log_odds(double, v, double, odds)
     off = double[:, None] - v[:, :, None] * double
     right.append(np.allclose(odds, (np.logaddexp(0, off + double) - np.logaddexp(0, off)).sum(axis=2)))
+    right.append(np.allclose(loops.softplus_sums(double), np.logaddexp(0, double).sum(axis=1)))
     mean, squares, low, high = loops.column_statistics(x)
     right += [np.allclose(mean, (x - x[0]).mean(axis=0)), np.allclose(squares, 2 * x.var(axis=0))]
     right += [np.array_equal(low, x.min(axis=0)), np.array_equal(high, x.max(axis=0))]

@@ -248,7 +248,8 @@ class Runs:
         self._x, self._h, self._field = (xp.empty((n_runs, n_hidden), machine.dtype) for _ in range(3))
         self._no_hbias = xp.zeros((n_hidden,), machine.dtype)
         # Log weights are sums of many small differences of large numbers: they are computed in float64.
-        self._exact_v, self._exact_x = (xp.empty((n_runs, n), np.float64) for n in (n_visible, n_hidden))
+        sizes = n_visible, n_hidden, n_hidden
+        self._exact_v, self._exact_x, self._scaled_x = (xp.empty((n_runs, n), np.float64) for n in sizes)
         self._base_vbias = base_vbias.astype(np.float64)
         self._away = machine.vbias.astype(np.float64) - self._base_vbias
 
@@ -267,9 +268,9 @@ class Runs:
         total = xp.zeros(len(self.v), np.float64)
         vbias = self._vbias_at(steps[0])
         for done, (before, after) in enumerate(itertools.pairwise(steps), 1):
-            xp.matmul(self.v, self.machine.W, out=self._x)
+            self.bk.matmul(self.v, self.machine.W, self._x)
             self._x += self.machine.hbias
-            self._exact_v[...] = self.v
+            self._exact_v[...], self._exact_x[...] = self.v, self._x
             following = self._vbias_at(after)
             total += self._log_p(after, following) - self._log_p(before, vbias)
             vbias = following
@@ -286,7 +287,7 @@ class Runs:
     def _log_p(self, beta: float, vbias: DeviceArray) -> DeviceArray:
         """Return the log of the unnormalised probability of the visible states, given their hidden inputs."""
         machine, bk = self.machine, self.bk
-        x = bk.xp.multiply(self._x, beta, out=self._exact_x, dtype=np.float64)
+        x = bk.xp.multiply(self._exact_x, beta, out=self._scaled_x)
         return machine.hidden.log_partition(bk, x) - machine.visible.energy(bk, self._exact_v, vbias)
 
     def _step(self, beta: float, vbias: DeviceArray) -> None:
@@ -294,7 +295,7 @@ class Runs:
         machine, bk = self.machine, self.bk
         x = bk.xp.multiply(self._x, beta, out=self._field)
         machine.hidden.sample(bk, x, self._no_hbias, self.rng, self._h)
-        field = bk.xp.matmul(self._h, machine.W.T, out=self._v_mean)
+        field = bk.matmul(self._h, machine.W.T, self._v_mean)
         field *= beta
         machine.visible.sample(bk, field, vbias.astype(machine.dtype, copy=False), self.rng, self.v)
 

@@ -8,8 +8,6 @@ from deepbelief.backends import Backend, Rng
 from deepbelief.typing import Array, DeviceArray
 from deepbelief.units.unit import ROUNDING, Foreign, LinearUnit, outside
 
-MAX_FACTORS = 32  # columns in one product, so that it stays well within the range of single precision
-
 
 @dataclass(frozen=True)
 class Bernoulli(LinearUnit):
@@ -49,22 +47,8 @@ class Bernoulli(LinearUnit):
         return bk.sigmoid_sample(x, bias, rng, out)
 
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
-        """Return the sum of softplus(x).
-
-        The logarithm is taken of products of columns, which lie in [1, 2**32], because NumPy's logarithm is the slowest
-        step.
-        """
-        xp = bk.xp
-        small = xp.abs(x)
-        xp.negative(small, out=small)
-        xp.exp(small, out=small)
-        small += 1
-        n = small.shape[1]
-        while n > 1 and n > small.shape[1] / MAX_FACTORS:
-            half = n // 2
-            small[:, :half] *= small[:, n - half : n]
-            n -= half
-        return xp.log(small[:, :n]).sum(axis=1) + xp.maximum(x, 0).sum(axis=1)
+        """Return the sum of softplus(x)."""
+        return bk.log_partition(x)
 
     def initial_bias(self, mean: Array) -> Array:
         """Return the logit of the means."""
