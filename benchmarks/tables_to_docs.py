@@ -313,6 +313,46 @@ def share_of_target(runs: dict[str, list[Any]], targets: dict[str, str]) -> dict
     return found
 
 
+def synthetic_rows(sets: dict[str, Any], how: str, where: str) -> str:
+    """Return the table of synthetic rows for one way of splitting the rows."""
+    arms = list(dict.fromkeys(arm for seeds in sets.values() for found in seeds.values() for arm in found))
+    arms.sort(key=lambda arm: not arm.startswith("RBM"))
+    n_seeds = min(len(seeds) for seeds in sets.values())
+    rows = []
+    for arm in arms:
+        each = {name: [seed[arm] for seed in seeds.values() if arm in seed] for name, seeds in sets.items()}
+        if not all(each.values()):
+            continue
+        means = {
+            key: {name: statistics.mean(run[key] for run in runs) for name, runs in each.items()}
+            for key in ("share", "association", "nearer", "seconds")
+        }
+        shares = means["share"]
+        listed = ", ".join(f"{share:.2f}" for share in shares.values())
+        rows.append(
+            [arm, f"{statistics.mean(shares.values()):.2f} ({listed})"]
+            + [f"{statistics.mean(share_of_target(each, chosen).values()):.2f}" for chosen in BY_HAND]
+            + [f"{statistics.mean(means[key].values()):.2f}" for key in ("association", "nearer")]
+            + [f"{statistics.mean(means['seconds'].values()):.1f}"]
+        )
+    return (
+        f"Synthetic rows; {how}; number of seeds: {n_seeds}; {where}. "
+        "The share is the sum of the scores of forests trained on "
+        "synthetic rows, one for each column, divided by that of forests trained on real rows. Columns count that "
+        "the training rows predict with an R2, or 2 AUC - 1, of at least 0.3 in cross-validation. The brackets "
+        f"list {', '.join(sets)}. The next two numbers are the mean shares for one column of each table, "
+        "chosen by hand: survived, species, mpg, and tip and year, which real rows predict badly, or time "
+        "and method.\n\n"
+        + table(
+            [
+                "model", "share", "with tip and year", "with time and method", "association error",
+                "share nearer to training rows", "seconds",
+            ],
+            rows,
+        )
+    )  # fmt: skip
+
+
 def tables() -> str:
     """Imputation and synthetic rows of tables of mixed columns."""
     found, parts = read("tables"), []
@@ -343,41 +383,18 @@ def tables() -> str:
             "means of the ratio to the errors of a forest imputer. The column of each table lists numbers, then "
             "categories.\n\n" + table(["imputer", *kinds, *names, "seconds"], rows)
         )
-    sets = found.get("synthesise", {})
-    if sets:
-        arms = list(next(iter(next(iter(sets.values())).values())))
-        n_seeds = min(len(seeds) for seeds in sets.values())
-        rows = []
-        for arm in arms:
-            each = {name: [seed[arm] for seed in seeds.values() if arm in seed] for name, seeds in sets.items()}
-            means = {
-                key: {name: statistics.mean(run[key] for run in runs) for name, runs in each.items()}
-                for key in ("share", "association", "nearer", "seconds")
-            }
-            shares = means["share"]
-            listed = ", ".join(f"{share:.2f}" for share in shares.values())
-            rows.append(
-                [arm, f"{statistics.mean(shares.values()):.2f} ({listed})"]
-                + [f"{statistics.mean(share_of_target(each, chosen).values()):.2f}" for chosen in BY_HAND]
-                + [f"{statistics.mean(means[key].values()):.2f}" for key in ("association", "nearer")]
-                + [f"{statistics.mean(means['seconds'].values()):.1f}"]
-            )
-        parts.append(
-            f"Synthetic rows; number of seeds: {n_seeds}; {machine(found['environments']['synthesise'])}. "
-            "The share is the sum of the scores of forests trained on "
-            "synthetic rows, one for each column, divided by that of forests trained on real rows. Columns count that "
-            "the training rows predict with an R2, or 2 AUC - 1, of at least 0.3 in cross-validation. The brackets "
-            f"list {', '.join(sets)}. The next two numbers are the mean shares for one column of each table, "
-            "chosen by hand: survived, species, mpg, and tip and year, which real rows predict badly, or time "
-            "and method.\n\n"
-            + table(
-                [
-                    "model", "share", "with tip and year", "with time and method", "association error",
-                    "share nearer to training rows", "seconds",
-                ],
-                rows,
-            )
-        )  # fmt: skip
+    for key, how in (
+        (
+            "synthesise",
+            "rows of one family, such as planets of one star, stay on one side of the split and of each fold",
+        ),
+        (
+            "synthesise, rows split at random",
+            "rows are split at random, so that test rows have relatives among the others",
+        ),
+    ):
+        if sets := found.get(key, {}):
+            parts.append(synthetic_rows(sets, how, machine(found["environments"][key])))
     return "\n\n".join(parts)
 
 
