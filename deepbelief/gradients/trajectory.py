@@ -319,7 +319,9 @@ def step_length(bk: Backend, grads: Gradient, n_positive: int, factor: float) ->
     first = n_positive if product.plus is None else 0
     some = slice(first, first + MAX_MEASURED)
     v, h = product.left[some], product.right[some] * factor
-    change = ((v @ product.left.T) * (h @ product.right.T)).sum(axis=1) + v @ grads[1] + h @ grads[2]
+    pairs = (bk.xp.empty((len(v), len(product.left)), v.dtype) for _ in range(2))
+    similar = [bk.matmul(*each) for each in zip((v, h), (product.left.T, product.right.T), pairs, strict=True)]
+    change = (similar[0] * similar[1]).sum(axis=1) + v @ grads[1] + h @ grads[2]
     if product.plus is not None:
         rows, right = product.plus
         change += (rows.times(v.T.copy()).T * (h @ right.T)).sum(axis=1)
