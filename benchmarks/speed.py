@@ -1,12 +1,15 @@
 """Epochs of training compared with scikit-learn, PyTorch and the matrix products alone, interleaved in one run.
 
     python benchmarks/speed.py [--repeats 7] [--epochs 10] [--only NAME] [--quick]
+    python benchmarks/speed.py all [--repeats 7] [--epochs 5] [--only NAME] [--quick]
 
 Each time is a whole `fit` divided by its epochs, checks and monitoring included. The floor is the time of the necessary
 matrix products, on arrays of the same shapes, written to preallocated arrays (`deepbelief.diagnostics.speed`).
 Fine-tuning is compared at equal batches, solver (SGD with Nesterov's momentum), activation and dtype, with the rows in
 memory. Without PyTorch its arm is left out. With more than one BLAS thread, the seconds of the calling thread leave out
 the other threads.
+
+``all`` times what else people wait for, each compared with its own matrix products: see workloads.py.
 """
 
 import argparse
@@ -115,13 +118,39 @@ def show(title, work, rows, against):
         print(f"{name:20}" + "  |".join(cells), flush=True)
 
 
+def everything(options):
+    """Time the workloads, and print and store the multiples of their products."""
+    from workloads import each
+
+    repeats, epochs = (1, 1) if options.quick else (options.repeats, options.epochs)
+    machine = environment()
+    key = f"{machine['cpu']}, {machine['vectors']}"
+    for name, function, floor_of_it, turns in each(epochs):
+        if options.only not in name:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            function(), floor_of_it()
+            times = interleaved({"floor": clocked(floor_of_it, 1), "time": clocked(function, turns)}, repeats)
+        rows = {arm: summary(values) for arm, values in times.items()}
+        of_floor = ratios(rows, "floor")["time"]
+        print(f"{name:40}{rows['time']['median_s']:8.4f} s {of_floor['median_s']:6.2f} of its products", flush=True)
+        if not options.quick:
+            value = {"floor": rows["floor"], "time": rows["time"], "of_floor": of_floor, "repeats": repeats}
+            add("speed", "processors", key, "all", name, value=value)
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=["epochs", "all"], default="epochs")
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=10, help="of each fit")
     parser.add_argument("--only", default="", help="only the rows whose names contain this")
     parser.add_argument("--quick", action="store_true", help="one repeat of two epochs; nothing is written")
     options = parser.parse_args()
+    if options.what == "all":
+        everything(options)
+        return
     repeats, epochs = (1, 2) if options.quick else (options.repeats, options.epochs)
     for title, work in (RBMS | NETS).items():
         if options.only not in title:
