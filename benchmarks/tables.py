@@ -15,19 +15,19 @@ wrong, (wrong + 0.5) / (removed + 1). Both are compared as ratios to the errors 
 and ratios are averaged by geometric means, since heavy tails make some errors large.
 
 ``synthesise``: a model is fitted to 70 % of the rows and draws as many. A forest is trained on real rows and on
-synthetic ones, and tested on the other rows: ROC-AUC of categories and R2 of numbers. Families of rows stay on one side
-of the split, and of each fold of the cross-validation below: planets of one star, passengers with one fare. Split at
-random, a forest that is trained on real rows predicts columns of a test row from its relatives (the number of planets
-with an R2 of 0.44, instead of one below 0), as no model does that does not copy rows. `table_families.py` finds the
-columns that tell families by one test for all tables: rows with equal values agree in at least 0.1 more of the other
-columns than rows with neighbouring values do. ``--split rows`` splits at random, as this benchmark did before. The mean
-share of the RBM is 0.86 with that split, and 0.90 with families on one side. No target is chosen by hand: each column is one that a forest
-predicts from the others in three-fold cross-validation on the training rows, with R2 or 2 AUC - 1 of at least 0.3. The
-share of a table is the sum of these scores over the sum of those of training on real rows, none counted below 0. The
-scores of each column are kept, so that shares for other targets can be read from them.
-The association error is the mean absolute difference of pairwise associations (correlation of ranks, correlation
-ratio, Cramer's V) to those of the test rows, as a multiple of that of the training rows. The privacy share is the
-share of synthetic rows that are nearer to a training row than to a test row, of equal numbers of each.
+synthetic ones, and tested on the other rows: ROC-AUC of categories and R2 of numbers. Families of rows stay on one
+side of the split, and of each fold of the cross-validation below: planets of one star, passengers with one fare. Split
+at random, a forest that is trained on real rows predicts columns of a test row from its relatives (the number of
+planets with an R2 of 0.44, instead of one below 0), as no model does that does not copy rows. `table_families.py`
+finds the columns that tell families by one test for all tables: rows with equal values agree in at least 0.1 more of
+the other columns than rows with neighbouring values do. ``--split rows`` splits at random, as this benchmark did
+before. The mean share of the RBM is 0.86 with that split, and 0.90 with families on one side. No target is chosen by
+hand: each column is one that a forest predicts from the others in three-fold cross-validation on the training rows,
+with R2 or 2 AUC - 1 of at least 0.3. The share of a table is the sum of these scores over the sum of those of training
+on real rows, none counted below 0. The scores of each column are kept, so that shares for other targets can be read
+from them. The association error is the mean absolute difference of pairwise associations (correlation of ranks,
+correlation ratio, Cramer's V) to those of the test rows, as a multiple of that of the training rows. The privacy share
+is the share of synthetic rows that are nearer to a training row than to a test row, of equal numbers of each.
 
 Arms that `tables.json` has results of, for a table and a seed, are left out.
 """
