@@ -38,7 +38,8 @@ def main():
     options = parser.parse_args()
     whole, gappy = rows()
     visible = "softmax:" + ",".join([str(N_STATES)] * N_GROUPS)
-    rbm = RBM(N_HIDDEN, visible=visible, batch_size=BATCH, n_iter=options.epochs, random_state=0)
+    settings = {"gradient": "cd", "batch_size": BATCH, "n_iter": options.epochs}  # not the recipe for densities
+    rbm = RBM(N_HIDDEN, visible=visible, random_state=0, **settings)
     work = Work("cd", (N_GROUPS * N_STATES, N_HIDDEN), BATCH, N_ROWS)
     things = {
         "floor": clocked(floor(work, get_backend("numpy")), 1),
