@@ -83,7 +83,7 @@ def workloads(epochs, folder):
     """Yield name, what is timed, its products, and the number of turns of both."""
     X, _ = rows_for(Work("cd", (V, H), 100, N_ROWS))
     bits, updates = (X > 0.5).astype(np.float32), N_ROWS // 100
-    settings = {"batch_size": 100, "learning_rate": 0.001, "n_iter": epochs, "random_state": 0}
+    settings = {"gradient": "cd", "batch_size": 100, "learning_rate": 0.001, "n_iter": epochs, "random_state": 0}
     whole, gappy = (rows[:N_ROWS] for rows in grouped_rows())
     softmax = RBM(
         N_HIDDEN, visible="softmax:" + ",".join([str(N_STATES)] * N_GROUPS), **{**settings, "batch_size": BATCH}
