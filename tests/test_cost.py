@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 import tracemalloc
 import warnings
 from collections import Counter
@@ -16,6 +17,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from deepbelief import DBN, RBM, CheckpointFile, DBNClassifier, DeepAutoencoder, RecurrentRBM, save
+from deepbelief.backends import loops
 from deepbelief.backends.interface import Product
 from deepbelief.backends.numpy_backend import NumpyBackend
 from deepbelief.cost import (
@@ -292,6 +294,8 @@ def test_the_bytes_in_memory_are_those_that_are_allocated(name):
 
 
 def allocated(estimator, X, y=None):
+    if loops.load() is not None:
+        loops.load()._rooms = threading.local()  # scratch memory of products, which other fits may have left
     tracemalloc.start()
     fitted(estimator, X, y)
     _, peak = tracemalloc.get_traced_memory()

@@ -85,10 +85,13 @@ def test_the_fake_device_computes_what_numpy_does(fake_device, gradient, hidden)
     assert_same(on_device, on_host)
     np.testing.assert_array_equal(on_device.negative_states, on_host.negative_states)
 
-    def told(result):
-        return [{k: v for k, v in r.items() if k != "seconds"} for r in result.history]
-
-    assert told(on_device) == told(on_host)
+    for device, host in zip(on_device.history, on_host.history, strict=True):
+        # Compiled loops on the host sum free energies in another order.
+        numbers = {k: v for k, v in host.items() if isinstance(v, float) and k != "seconds"}
+        assert {k: device[k] for k in numbers} == pytest.approx(numbers, rel=1e-6, abs=1e-5, nan_ok=True)
+        assert {k: v for k, v in device.items() if k not in numbers and k != "seconds"} == {
+            k: v for k, v in host.items() if k not in numbers and k != "seconds"
+        }
 
 
 @case_by_case("gradient", GRADIENTS)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deepbelief.backends.loops import Loops, loops_for
+from deepbelief.backends.loops import Loops, load, loops_for
 from deepbelief.typing import Array
 
 MIN_ROWS = 4  # of a minibatch: fewer rows leave most of a tile empty
@@ -61,11 +61,30 @@ def step_along(
     return True
 
 
+def scratch_bytes(n_rows: int, n_visible: int, n_hidden: int) -> int:
+    """Return the bytes that a step along this number of rows takes for copies of its factors; 0 where BLAS takes it.
+
+    Examples
+    --------
+    >>> scratch_bytes(10**6, 784, 500)
+    0
+    """
+    found = load()
+    if found is None or not _fits("step_rows", found.multiplies, n_rows, n_visible * n_hidden):
+        return 0
+    return 4 * n_rows * (n_visible + n_hidden)
+
+
 def _takes(limit: str, n_rows: int, weights: Array, *arrays: Array) -> Loops | None:
     """Return the loops where they are faster for this number of rows and these weights, and take these arrays."""
     found = loops_for(weights, *arrays)
-    if found is None or not found.multiplies:
-        return None
-    limits, size = LIMITS[found.multiplies], weights.size
+    return found if found is not None and _fits(limit, found.multiplies, n_rows, weights.size) else None
+
+
+def _fits(limit: str, width: int, n_rows: int, size: int) -> bool:
+    """Return whether products with this number of weights are faster here, by vectors of this width in bytes."""
+    if not width:
+        return False
+    limits = LIMITS[width]
     fits = MIN_ROWS <= n_rows <= getattr(limits, limit) and size <= limits.weights
-    return found if fits and n_rows * size >= limits.multiplications else None
+    return bool(fits and n_rows * size >= limits.multiplications)

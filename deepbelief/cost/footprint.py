@@ -89,6 +89,8 @@ class LayerSize:
     n_chains : int
         Markov chains that persist.
     itemsize : int
+    scratch : int
+        Bytes that the backend's products take for copies of their factors.
     """
 
     n_visible: int
@@ -100,6 +102,7 @@ class LayerSize:
     samples_visible: bool = False
     n_chains: int = 0
     itemsize: int = 4
+    scratch: int = 0
 
     @property
     def weights(self) -> int:
@@ -108,10 +111,11 @@ class LayerSize:
 
     @property
     def buffers(self) -> int:
-        """Bytes of the states of a minibatch and its negative phase."""
+        """Bytes of the states of a minibatch and its negative phase, and of the scratch memory of their products."""
         n = self.n_rows + self.n_negative
         means = self.n_negative * self.n_visible if self.samples_visible else 0
-        return self.itemsize * (n * (self.n_visible + self.n_hidden) + self.n_negative * self.n_hidden + means)
+        states = n * (self.n_visible + self.n_hidden) + self.n_negative * self.n_hidden + means
+        return self.itemsize * states + self.scratch
 
     @property
     def trained(self) -> int:

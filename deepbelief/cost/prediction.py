@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from deepbelief.backends import get_backend
+from deepbelief.backends.products import scratch_bytes
 from deepbelief.cost import footprint
 from deepbelief.cost.calibration import round_bytes
 from deepbelief.cost.footprint import DataSize, LayerSize
@@ -306,10 +307,12 @@ class _CostOfRun:
     def _remember(self, layer: int, batch: int, phases: Phases) -> None:
         data, settings = self.data, self.settings[layer]
         chains = footprint.persistent_rows(settings.gradient, int(settings.n_chains)) or batch
+        negative = min(chains, int(settings.n_chains)) if chains != batch else batch  # of one temperature
         here = LayerSize(
             phases.n_visible, phases.n_hidden, batch, chains, n_monitored(self.n_rows),
             footprint.moments(settings.solver), phases.steps > 1 or chains != batch,
             footprint.persistent_rows(settings.gradient, int(settings.n_chains)),
+            scratch=scratch_bytes(batch + negative, phases.n_visible, phases.n_hidden),
         )  # fmt: skip
         self.layers.append(here)
         if layer == 0:
