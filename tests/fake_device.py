@@ -426,6 +426,7 @@ class FakeDevice:
         return out
 
     def log_odds(self, x, v, W, out):
+        W = W.astype(x.dtype, copy=False)
         self._host.log_odds(*_kernel(x, v, W, out))
         return out
 

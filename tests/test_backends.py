@@ -257,6 +257,15 @@ def test_log_odds_are_differences_of_softplus(bk, shape, size, kind):
     np.testing.assert_allclose(bk.to_numpy(out), truth.astype(float), rtol=1e-12, atol=1e-13 * width * max(1, size))
 
 
+@pytest.mark.parametrize("size", [1.0, 400.0])
+def test_log_odds_of_single_weights_are_those_of_the_same_numbers(bk, size):
+    rng = np.random.default_rng(0)
+    W, x, v = (size * rng.normal(size=(9, 35))).astype(np.float32), rng.normal(size=(4, 35)), rng.random((4, 9))
+    found = bk.log_odds(*map(bk.asarray, (x, v, W)), filled(bk, v.shape, np.float64))
+    double = bk.log_odds(*map(bk.asarray, (x, v, W.astype(np.float64))), filled(bk, v.shape, np.float64))
+    np.testing.assert_allclose(bk.to_numpy(found), bk.to_numpy(double), rtol=1e-13)
+
+
 @pairwise_cases(
     bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (3, 16_033)], size=[0.0, 1.0, 50.0, 5000.0], dtype=DTYPES)  # fmt: skip
 def test_the_log_partition_of_bits_is_a_sum_of_softplus(bk, shape, size, dtype):

@@ -42,6 +42,8 @@ def test_bits_against_enumerated_conditionals(bernoulli, bk):
         log_p = conditional(bernoulli, v, [i])
         expected += log_p[np.arange(len(v)), v[:, i].astype(int)]
     np.testing.assert_allclose(pseudo_log_likelihood(bernoulli, v, backend=bk), expected, rtol=1e-12)
+    one_by_one = [pseudo_log_likelihood(bernoulli, row[None], backend=bk)[0] for row in v]
+    np.testing.assert_allclose(one_by_one, expected, rtol=1e-12)
 
 
 def test_grey_levels_are_expected_bits(bernoulli):

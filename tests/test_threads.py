@@ -230,7 +230,7 @@ def test_a_loop_has_no_more_threads_than_it_has_room_for(on_threads):
 def test_each_thread_has_room_of_its_own(on_threads, name):
     """With one room for all of them, they would disturb each other when they run at once."""
     found, width = on_threads(3), 500
-    size = width if name == "softmax" else (2 * loops.BLOCK_ROWS + 1) * width
+    size = width if name == "softmax" else (2 * loops.BLOCK_ROWS + 2) * width
     room, dtype = np.full((loops.MAX_THREADS, size), np.nan), np.float64
     if name == "softmax":
         room, sizes, x = room.astype(np.float32), np.array([100, 400], np.int64), numbers(99, width)
@@ -238,7 +238,8 @@ def test_each_thread_has_room_of_its_own(on_threads, name):
     else:
         x, v, W, out = (numbers(*shape, dtype=dtype) for shape in ((40, width), (40, 33), (33, width), (40, 33)))
         v[...] = v > 0
-        found._c.log_odds(*map(blas.at, (x, v, W, room, out)), 40, 33, width, 20)
+        large = np.zeros(33, np.int64)
+        found._c.log_odds(*map(blas.at, (x, v, W.astype(np.float32), room, out, large)), 40, 33, width, 1)
     written = ~np.isnan(room)
     assert written[:3].all()
     assert not written[3:].any()

@@ -282,6 +282,7 @@ class CupyBackend:
 
     def log_odds(self, x: DeviceArray, v: DeviceArray, W: DeviceArray, out: DeviceArray) -> DeviceArray:
         """Write the contribution of Bernoulli hidden units to the log-odds of each visible unit given all others."""
+        W = W.astype(x.dtype, copy=False)
         (n_rows, width), n_units = x.shape, len(W)
         _must(v.shape == out.shape == (n_rows, n_units) and W.shape[1] == width, x, v, W, out)
         columns, values = (self.xp.ascontiguousarray(a.T) for a in (x, v))  # transposed: adjacent in memory are rows

@@ -174,7 +174,7 @@ class Backend(Protocol):
         v : array of shape (n_rows, n_units)
             States of the visible units in question, which ``x`` includes.
         W : array of shape (n_units, n_hidden)
-            Their weights.
+            Their weights, which may be float32 where all else is float64.
         out : array of shape (n_rows, n_units)
             The sum over hidden units of ``softplus(o + W) - softplus(o)``, with ``o = x - v W`` the hidden inputs
             while the unit is off.

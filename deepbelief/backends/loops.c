@@ -624,18 +624,30 @@ EXPORT void softplus_sums(const void *x, void *out, int64_t rows, int64_t width,
 
 #define BLOCK_ROWS 16 /* rows whose probabilities stay in the cache while all weights are read */
 
-/* Contribution of the hidden units to the log-odds of the visible units. */
+/* Contribution of the hidden units to the log-odds of the visible units. W holds float32 numbers if `is_single`. */
 typedef struct {
-    const double *x, *v, *W;
+    const double *x, *v;
+    const void *W;
     double *room, *out;
-    int64_t rows, visible, width, steps;
+    int64_t rows, visible, width, is_single;
+    int64_t *large;
 } Odds;
+
+#define LARGEST 340.0 /* of the absolute values of weights: the product of two factors must not overflow */
+
+/* Return row i of the weights, as float64 numbers. */
+INLINE const double *row_of_weights(const Odds *o, int64_t i, double *restrict room) {
+    const float *restrict single = (const float *)o->W + i * o->width;
+    if (!o->is_single) return (const double *)o->W + i * o->width;
+    for (int64_t j = 0; j < o->width; j++) room[j] = (double)single[j];
+    return room;
+}
 
 /* The same for visible units a to b; `room` holds 2 * BLOCK_ROWS + 1 rows of x. */
 LOOP void log_odds_units(const Odds *o, double *restrict room, int64_t a, int64_t b) {
     const int64_t width = o->width;
     double *restrict off = room, *restrict on = room + BLOCK_ROWS * width;
-    double *restrict growth = room + 2 * BLOCK_ROWS * width;
+    double *restrict growth = room + 2 * BLOCK_ROWS * width, *restrict copy = growth + width;
     for (int64_t first = 0; first < o->rows; first += BLOCK_ROWS) {
         const int64_t n = o->rows - first < BLOCK_ROWS ? o->rows - first : BLOCK_ROWS;
         const double *restrict x = o->x + first * width;
@@ -645,26 +657,38 @@ LOOP void log_odds_units(const Odds *o, double *restrict room, int64_t a, int64_
             off[j] = decay / (1.0 + decay);
         }
         for (int64_t i = a; i < b; i++) {
-            const double *restrict W = o->W + i * width;
-            double sums[WIDE] = {0}, sum = 0.0;
+            const double *restrict W = row_of_weights(o, i, copy);
+            double sums[WIDE] = {0}, sizes[WIDE] = {0}, sum = 0.0, largest = 1e-3;
             int64_t j = 0;
             for (; j + WIDE <= width; j += WIDE)
                 for (int l = 0; l < WIDE; l++) {
+                    const double size = W[j + l] < 0.0 ? -W[j + l] : W[j + l];
                     growth[j + l] = exponential(W[j + l]);
                     sums[l] += W[j + l];
+                    sizes[l] = size > sizes[l] ? size : sizes[l];
                 }
             for (; j < width; j++) {
+                const double size = W[j] < 0.0 ? -W[j] : W[j];
                 growth[j] = exponential(W[j]);
                 sum += W[j];
+                largest = size > largest ? size : largest;
             }
-            for (int l = 0; l < WIDE; l++) sum += sums[l];
+            for (int l = 0; l < WIDE; l++) {
+                sum += sums[l];
+                largest = sizes[l] > largest ? sizes[l] : largest;
+            }
+            if (largest > LARGEST) {
+                o->large[i] = 1;
+                continue;
+            }
+            const int64_t steps = (int64_t)(2.0 * LARGEST / largest); /* a factor has at most the size of exp(largest) */
             for (int64_t r = 0; r < n; r++) {
                 const double v = o->v[(first + r) * o->visible + i];
                 const double *restrict zero = off + r * width, *restrict one = on + r * width;
                 o->out[(first + r) * o->visible + i] =
-                    v == 0.0   ? log_product(zero, one, growth, width, o->steps)
-                    : v == 1.0 ? sum - log_product(one, zero, growth, width, o->steps)
-                               : log_ratio(zero, one, growth, W, v, width, o->steps);
+                    v == 0.0   ? log_product(zero, one, growth, width, steps)
+                    : v == 1.0 ? sum - log_product(one, zero, growth, width, steps)
+                               : log_ratio(zero, one, growth, W, v, width, steps);
             }
         }
     }
@@ -672,16 +696,16 @@ LOOP void log_odds_units(const Odds *o, double *restrict room, int64_t a, int64_
 
 static void log_odds_part(void *job, int64_t a, int64_t b, int slot) {
     const Odds *o = job;
-    log_odds_units(o, o->room + slot * (2 * BLOCK_ROWS + 1) * o->width, a, b);
+    log_odds_units(o, o->room + slot * (2 * BLOCK_ROWS + 2) * o->width, a, b);
 }
 
 /* Write what the hidden units, of inputs x given the row v in [0, 1], add to the log-odds of each visible unit: the sum
    of softplus(x - v W + W) - softplus(x - v W). With the probabilities on and off of each hidden unit that is the log
-   of a product, which needs a single logarithm. `room` holds 2 * BLOCK_ROWS + 1 rows of x for each of
-   MAX_THREADS. */
-EXPORT void log_odds(const double *x, const double *v, const double *W, double *room, double *out, int64_t rows,
-                     int64_t visible, int64_t width, int64_t steps) {
-    Odds job = {x, v, W, room, out, rows, visible, width, steps};
+   of a product, which needs a single logarithm. `room` holds 2 * BLOCK_ROWS + 2 rows of x for each of MAX_THREADS, and
+   `large` becomes 1 for each visible unit with a weight beyond LARGEST, whose values are wrong. */
+EXPORT void log_odds(const double *x, const double *v, const void *W, double *room, double *out, int64_t *large,
+                     int64_t rows, int64_t visible, int64_t width, int64_t is_single) {
+    Odds job = {x, v, W, room, out, rows, visible, width, is_single, large};
     share(log_odds_part, &job, visible, 1, FEW_COMPUTED / (width + 1) + 1);
 }
 

@@ -16,7 +16,7 @@ import numpy as np
 from deepbelief.backends.blas import at, is_plain, thread_functions
 from deepbelief.typing import Array, Dtype
 
-LARGEST_EXPONENT = 340.0  # largest exponent of a factor in `log_odds`; the product of two factors must not overflow
+LARGEST_EXPONENT = 340.0  # largest exponent of a factor in `log_odds`; as in loops.c
 MAX_THREADS = 64  # of a loop; as in crew.h
 BLOCK_ROWS = 16  # rows of a block of `log_odds`, as in loops.c
 FLOAT32 = np.dtype(np.float32)
@@ -32,7 +32,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "momentum_step": [P, P, P, F, F, F, F, N],
     "settle": [P, P, F, N],
     "adam_step": [P, P, P, P, F, F, F, F, F, F, F, N],
-    "log_odds": [P, P, P, P, P, N, N, N, N],
+    "log_odds": [P, P, P, P, P, P, N, N, N, N],
     "softplus_sums": [P, P, N, N, N],
     "column_statistics": [P, P, P, P, P, N, N],
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
@@ -137,18 +137,18 @@ class Loops(Extension):
         self._c.adam_step(at(w), at(mean), at(square), at(grad), *numbers, w.size)
 
     def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> bool:
-        """Write the contribution of hidden units to the log-odds of each visible unit; all arrays are float64.
+        """Write the contribution of hidden units to the log-odds of each visible unit.
 
-        Returns False, and writes nothing, if an absolute value in ``x`` or ``W`` exceeds `LARGEST_EXPONENT`, or a value
-        of ``v`` is outside [0, 1].
+        ``W`` is float32 or float64; all other arrays are float64. Returns False if an absolute value in ``x`` or ``W``
+        exceeds `LARGEST_EXPONENT`, or a value of ``v`` is outside [0, 1]; the result is then undefined.
         """
-        largest = _largest(W)
-        if not (largest <= LARGEST_EXPONENT and _largest(x) <= LARGEST_EXPONENT and ((v >= 0) & (v <= 1)).all()):
+        if not (_largest(x) <= LARGEST_EXPONENT and ((v >= 0) & (v <= 1)).all()):
             return False
-        room = np.empty(MAX_THREADS * (2 * BLOCK_ROWS + 1) * x.shape[1])
-        steps = int(2 * LARGEST_EXPONENT / max(largest, 1e-3))  # a factor has at most the size of exp(largest)
-        self._c.log_odds(at(x), at(v), at(W), at(room), at(out), *v.shape, x.shape[1], steps)
-        return True
+        room, large = np.empty(MAX_THREADS * (2 * BLOCK_ROWS + 2) * x.shape[1]), np.zeros(len(W), np.int64)
+        self._c.log_odds(
+            at(x), at(v), at(W), at(room), at(out), at(large), *v.shape, x.shape[1], W.dtype == FLOAT32,
+        )  # fmt: skip
+        return not large.any()
 
     def softplus_sums(self, x: Array) -> Array:
         """Return the sum of the softplus function over each row of float32 or float64 numbers."""

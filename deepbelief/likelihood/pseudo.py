@@ -5,14 +5,14 @@ from numbers import Integral
 
 import numpy as np
 
-from deepbelief.backends import Backend
+from deepbelief.backends import Backend, get_backend
 from deepbelief.completion import completed
 from deepbelief.errors import Mention, SettingError
 from deepbelief.likelihood.exact import double_machine
 from deepbelief.machine import Machine
 from deepbelief.sources import OF_DENSITIES, as_source, blocks, check_groups, entering
 from deepbelief.stack import Weights
-from deepbelief.typing import DeviceArray, Estimator, Float64Array, RowsLike
+from deepbelief.typing import Array, DeviceArray, Estimator, Float64Array, RowsLike
 
 BLOCK_BYTES = 64 * 2**20  # bounds the scratch space
 MAX_ROWS = 1024  # that are dense at a time
@@ -130,10 +130,15 @@ def _terms(weights: Weights, X: RowsLike, groups: list[slice] | None, backend: s
     score: Callable[..., DeviceArray] = _score_bits
     if not weights.visible_unit.enumerable:
         score, groups = _score_groups, _groups(weights) if groups is None else groups
-    machine = double_machine(weights, backend)
     if len(np.shape(X)) == 2 and not np.shape(X)[0]:
         return
     rows = entering(as_source(X), weights, OF_DENSITIES)
+    if rows.shape[0] == 1 and score is _score_bits and groups is None:
+        row = next(iter(blocks(rows, 1)))
+        if not np.isnan(row).any():
+            yield _score_row(weights, get_backend(backend), row)
+            return
+    machine = double_machine(weights, backend)
     for block in blocks(rows, max(1, min(MAX_ROWS, BLOCK_BYTES // (8 * 4 * sum(machine.W.shape))))):
         v = machine.bk.asarray(block, dtype=np.float64)
         present = ~np.isnan(block)
@@ -149,6 +154,25 @@ def _groups(weights: Weights) -> list[slice]:
     return [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
+def _score_row(weights: Weights, bk: Backend, row: Array) -> Float64Array:
+    """Return the terms of one row of Bernoulli units.
+
+    The hidden inputs need the weights of the units that are not 0. Converting all of them to float64, as for many rows,
+    would take as long as all else.
+    """
+    on = np.flatnonzero(row[0])
+    x = row[:, on].astype(np.float64) @ weights.W[on].astype(np.float64) + weights.hbias
+    v, x = (bk.asarray(values, dtype=np.float64) for values in (row, x))
+    odds = bk.log_odds(x, v, bk.asarray(weights.W), bk.xp.empty_like(v))
+    odds += bk.asarray(weights.vbias, dtype=np.float64)
+    return np.asarray(bk.to_numpy(_log_p(bk, v, odds)))
+
+
+def _log_p(bk: Backend, v: DeviceArray, odds: DeviceArray) -> DeviceArray:
+    """Return log p(v) of units, given the log-odds of their state 1."""
+    return -(v * bk.xp.logaddexp(0 * odds, -odds) + (1 - v) * bk.xp.logaddexp(0 * odds, odds))
+
+
 def _score_bits(
     machine: Machine, v: DeviceArray, groups: list[slice] | None, counted: DeviceArray | None
 ) -> DeviceArray:
@@ -161,8 +185,8 @@ def _score_bits(
         counted = None if counted is None else xp.take(counted, columns, axis=1)
     on = bk.log_odds(x, v, W, xp.empty_like(v))
     on += vbias
-    scores = v * xp.logaddexp(0 * on, -on) + (1 - v) * xp.logaddexp(0 * on, on)
-    return -(scores if counted is None else scores * counted)
+    scores = _log_p(bk, v, on)
+    return scores if counted is None else scores * counted
 
 
 def _score_groups(machine: Machine, v: DeviceArray, groups: list[slice], counted: DeviceArray | None) -> DeviceArray:
