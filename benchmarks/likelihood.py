@@ -100,7 +100,7 @@ def small(options):
 
 LARGE = {
     "sample": {"learning_rate": 0.1, "n_iter": 160, "l1": 1e-4},
-    "resample": {"learning_rate": 0.2, "n_iter": 200},
+    "resample": {"learning_rate": 0.2, "n_iter": 400},
 }
 
 
