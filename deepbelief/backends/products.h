@@ -9,7 +9,8 @@ order: results do not depend on the number of threads. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
 
 #define HAS_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-#define HAS_AVX512 __builtin_cpu_supports("avx512f")
+#define HAS_AVX512 \
+    (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
 
 /* Return the bytes of a vector of these products on this processor; 0 if it does not support them. */
 EXPORT int64_t multiplies(void) { return HAS_AVX512 ? 64 : HAS_AVX2 ? 32 : 0; }
