@@ -38,7 +38,7 @@ def ours(n):
 
     model = RecurrentRBM(
         SIZES["n_hidden"], SIZES["n_recurrent"], truncation=SIZES["truncation"], gibbs_steps=SIZES["gibbs_steps"],
-        batch_size=1, n_iter=1, random_state=0,
+        batch_size=1, n_iter=1, pretrain_frames=0, random_state=0,
     )  # fmt: skip
     rows = frames(n)
     began = time.perf_counter(), time.process_time()

@@ -108,7 +108,7 @@ def workloads(epochs, folder):
     yield "sweep of 3 rates", sweep, cd(V, H, 100, 3 * epochs * (9 * updates // 10)), 1
     model = RecurrentRBM(
         SIZES["n_hidden"], SIZES["n_recurrent"], truncation=SIZES["truncation"], gibbs_steps=SIZES["gibbs_steps"],
-        batch_size=1, n_iter=1, random_state=0,
+        batch_size=1, n_iter=1, pretrain_frames=0, random_state=0,
     )  # fmt: skip
     roll = frames(5000)
     yield "RecurrentRBM, 5,000 frames", partial(model.fit, roll), recurrent(len(roll)), 1
