@@ -1,5 +1,6 @@
 """What is installed is what is on disk, and importing it costs nothing."""
 
+import importlib
 import re
 import runpy
 import subprocess
@@ -126,3 +127,12 @@ def test_python_m_runs_the_command_line():
 def test_the_citation_names_this_version():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {PYPROJECT['project']['version']}\n" in citation
+
+
+def test_estimators_can_be_imported_from_their_folder():
+    package, folder = importlib.import_module("deepbelief"), importlib.import_module("deepbelief.estimators")
+    for name in ("RBM", "DBN", "DBNClassifier", "AnomalyDetector", "RecurrentRBM", "load"):
+        assert getattr(folder, name) is getattr(package, name)
+    for name in ("Stack", "evaluate", "sizing", "RBN"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(folder, name)

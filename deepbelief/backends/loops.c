@@ -574,6 +574,8 @@ typedef struct {
     int64_t width, is_double;
 } Sums;
 
+#define FOLDED 1000 /* factors of at most 2 whose product cannot overflow */
+
 /* Add softplus(z), which is the larger of z and 0 and the log of a factor in [1, 2]. NaN stays. */
 INLINE void add_softplus(double z, double *positive, double *fraction) {
     const double size = z < 0.0 ? -z : z;
@@ -590,7 +592,7 @@ INLINE double softplus_sum(const void *numbers, int is_double, int64_t width) {
     empty_products(&all);
     int64_t j = 0;
     while (j + WIDE <= width) {
-        const int64_t left = (width - j) / WIDE, n = left < 1000 ? left : 1000;
+        const int64_t left = (width - j) / WIDE, n = left < FOLDED ? left : FOLDED;
         for (int64_t s = 0; s < n; s++, j += WIDE)
             for (int l = 0; l < WIDE; l++)
                 add_softplus(is_double ? x[j + l] : (double)single[j + l], &positive[l], &all.fraction[l]);
@@ -643,7 +645,7 @@ INLINE const double *row_of_weights(const Odds *o, int64_t i, double *restrict r
     return room;
 }
 
-/* The same for visible units a to b; `room` holds 2 * BLOCK_ROWS + 1 rows of x. */
+/* Write the contribution for visible units a to b; `room` holds 2 * BLOCK_ROWS + 2 rows of x. */
 LOOP void log_odds_units(const Odds *o, double *restrict room, int64_t a, int64_t b) {
     const int64_t width = o->width;
     double *restrict off = room, *restrict on = room + BLOCK_ROWS * width;

@@ -70,7 +70,7 @@ EXPORT void multiply_by_turned(const float *a, const float *b, float *out, float
    The panels are as long as n rounded up to 32, times k, and aligned to vectors, and `left` as m rounded up to
    10, times k. */
 EXPORT void step_by_tiles(const float *a, const float *b, float *w, float *velocity, float *panels, float *left,
-                       float rate, float momentum, float decay, float nesterov, int64_t m, int64_t k, int64_t n) {
+                          float rate, float momentum, float decay, float nesterov, int64_t m, int64_t k, int64_t n) {
     const Factors job = {a, b, w, panels, left, velocity, m, k, n, 0, 0, rate, momentum, decay, nesterov};
     (HAS_AVX512 ? step_along_512 : step_along_256)(job);
 }

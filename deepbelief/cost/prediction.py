@@ -306,13 +306,13 @@ class _CostOfRun:
 
     def _remember(self, layer: int, batch: int, phases: Phases) -> None:
         data, settings = self.data, self.settings[layer]
-        chains = footprint.persistent_rows(settings.gradient, int(settings.n_chains)) or batch
-        negative = min(chains, int(settings.n_chains)) if chains != batch else batch  # of one temperature
+        persistent = footprint.persistent_rows(settings.gradient, int(settings.n_chains))
+        chains = persistent or batch
+        negative = int(settings.n_chains) if persistent else batch  # of one temperature
         here = LayerSize(
             phases.n_visible, phases.n_hidden, batch, chains, n_monitored(self.n_rows),
             footprint.moments(settings.solver), phases.steps > 1 or chains != batch,
-            footprint.persistent_rows(settings.gradient, int(settings.n_chains)),
-            scratch=scratch_bytes(batch + negative, phases.n_visible, phases.n_hidden),
+            persistent, scratch=scratch_bytes(batch + negative, phases.n_visible, phases.n_hidden),
         )  # fmt: skip
         self.layers.append(here)
         if layer == 0:
