@@ -257,17 +257,23 @@ def test_log_odds_are_differences_of_softplus(bk, shape, size, kind):
     np.testing.assert_allclose(bk.to_numpy(out), truth.astype(float), rtol=1e-12, atol=1e-13 * width * max(1, size))
 
 
-@pytest.mark.parametrize("size", [1.0, 400.0])
-def test_log_odds_of_single_weights_are_those_of_the_same_numbers(bk, size):
+@pytest.mark.parametrize("extra", [0, 5])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1.0, 60.0, 339.0, 400.0, 5000.0])
+def test_log_odds_are_those_of_weights_of_any_size_in_either_precision(bk, extra, size, dtype):
     rng = np.random.default_rng(0)
-    W, x, v = (size * rng.normal(size=(9, 35))).astype(np.float32), rng.normal(size=(4, 35)), rng.random((4, 9))
-    found = bk.log_odds(*map(bk.asarray, (x, v, W)), filled(bk, v.shape, np.float64))
-    double = bk.log_odds(*map(bk.asarray, (x, v, W.astype(np.float64))), filled(bk, v.shape, np.float64))
-    np.testing.assert_allclose(bk.to_numpy(found), bk.to_numpy(double), rtol=1e-13)
+    n = 496 + extra  # units that are taken 16 at a time, and the rest
+    W, x, v = (size * rng.uniform(-1, 1, (9, n))).astype(dtype), rng.normal(size=(4, n)), rng.random((4, 9)).round()
+    if extra:
+        W[:, :496] *= dtype(1e-4)
+    off = (x[:, None] - v[:, :, None] * W).astype(np.longdouble)
+    truth = (np.logaddexp(0, off + W) - np.logaddexp(0, off)).sum(axis=2)
+    found = bk.to_numpy(bk.log_odds(*map(bk.asarray, (x, v, W)), filled(bk, v.shape, np.float64)))
+    np.testing.assert_allclose(found, truth.astype(float), rtol=1e-12, atol=1e-10 * max(1, size))
 
 
 @pairwise_cases(
-    bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (3, 16_033)], size=[0.0, 1.0, 50.0, 5000.0], dtype=DTYPES)  # fmt: skip
+    bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (3, 1009)], size=[0.0, 1.0, 50.0, 5000.0], dtype=DTYPES)  # fmt: skip
 def test_the_log_partition_of_bits_is_a_sum_of_softplus(bk, shape, size, dtype):
     x = (size * np.random.default_rng(shape[1]).normal(size=shape)).astype(dtype)
     truth = np.logaddexp(0, x.astype(np.longdouble)).sum(axis=1)
@@ -279,6 +285,8 @@ def test_the_log_partition_of_bits_is_a_sum_of_softplus(bk, shape, size, dtype):
 def test_the_log_partition_of_bits_keeps_what_is_not_finite():
     x = np.array([[np.nan, 1], [np.inf, -np.inf], [-np.inf, -np.inf], [-1e30, 1e30]])
     for dtype in (np.float64, np.float32):
+        many = get_backend("numpy").log_partition(np.zeros((1, 20_033), dtype))  # 2 ** 1252 in each of 16 products
+        np.testing.assert_allclose(many, 20_033 * np.log(2), rtol=1e-6)
         np.testing.assert_array_equal(
             get_backend("numpy").log_partition(x.astype(dtype)), np.array([np.nan, np.inf, 0, 1e30]).astype(dtype)
         )
