@@ -290,6 +290,20 @@ def run_first_task(n, address):
     return 0
 
 
+@pytest.mark.parametrize("name", ["multiply", "multiply_by_turned", "step_by_tiles"])
+def test_a_thread_that_has_finished_helps_the_others(on_threads, name):
+    """One thread never begins here; the other one has to compute everything."""
+    if name not in CALLS:
+        pytest.skip("the compiler left the products out")
+    one, alone = CALLS[name](on_threads(1)), []
+    run = RUN(lambda n, address: run_first_task(n, address) if alone else run_tasks(n, address))
+    found, two = loops.load(), COUNT(lambda: 2)
+    found.follow(address_of(two), address_of(run))
+    alone.append(True)
+    for a, b in zip(one, CALLS[name](found), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("run", [lambda n, address: 0, run_first_task])
 def test_a_library_that_runs_no_tasks_is_not_used(on_threads, run):
     found, three, run = on_threads(1), COUNT(lambda: 3), RUN(run)

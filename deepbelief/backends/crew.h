@@ -5,8 +5,9 @@ wait until they stop; loops therefore run as jobs of these threads, through `exe
 own routines use. No thread is started here; OpenBLAS handles limits and forks. loops.py lists the supported libraries;
 with others, a loop runs on the calling thread.
 
-Each thread takes a range of pieces that depends on the number of threads. Results do not: the instructions that compute
-a value are fixed, and no sum runs over pieces. */
+Each thread takes a range of pieces that depends on the number of threads. In long loops, a thread that has finished
+helps the others: cores differ in speed, and other programs hold them up. Results do not depend on who computes what:
+the instructions that compute a value are fixed, and no sum runs over pieces. */
 
 #include <stdint.h>
 
@@ -20,12 +21,14 @@ typedef void Part(void *job, int64_t first, int64_t last, int slot);
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* A thread's share of a loop. */
-typedef struct {
+/* A thread's share of a loop, whose next unit is `next`. */
+typedef struct Share {
     Part *part;
     void *job;
-    int64_t first, last;
-    int slot;
+    _Atomic int64_t next;
+    int64_t last, piece;
+    struct Share *all;
+    int slot, n;
 } Share;
 
 /* OpenBLAS's `blas_queue_t`: the task of one thread. */
@@ -53,7 +56,15 @@ EXPORT void follow(Count *count, Execute *run) {
     atomic_store(&execute, run);
 }
 
-static void run_share(Share *share) { share->part(share->job, share->first, share->last, share->slot); }
+/* Work on a thread's own share, then on what is left of the others' if they consist of pieces. */
+static void run_share(Share *own) {
+    for (int i = 0; i < (own->piece ? own->n : 1); i++) {
+        Share *share = &own->all[(own->slot + i) % own->n];
+        const int64_t last = share->last, piece = own->piece ? own->piece : last;
+        for (int64_t at; (at = atomic_fetch_add_explicit(&share->next, piece, memory_order_relaxed)) < last;)
+            own->part(own->job, at, last - at < piece ? last : at + piece, own->slot);
+    }
+}
 
 /* Return the number of threads of a loop with many pieces. */
 static int64_t thread_count(void) {
@@ -62,8 +73,9 @@ static int64_t thread_count(void) {
     return n < MAX_THREADS ? n : MAX_THREADS;
 }
 
-/* Work on `total` units in pieces of `grain` units; on one thread if there are fewer than `least`. */
-static void share(Part *part, void *job, int64_t total, int64_t grain, int64_t least) {
+/* Work on `total` units: each thread on a multiple of `grain` units, one piece after the other, or on all of them at once
+   if `piece` is 0. There is one thread if there are fewer than `least` units. */
+static void divide(Part *part, void *job, int64_t total, int64_t grain, int64_t least, int64_t piece) {
     if (total < 1) return;
     Execute *run = atomic_load_explicit(&execute, memory_order_relaxed);
     const int64_t pieces = (total + grain - 1) / grain;
@@ -78,7 +90,7 @@ static void share(Part *part, void *job, int64_t total, int64_t grain, int64_t l
     memset(tasks, 0, (size_t)n * sizeof *tasks);
     for (int64_t i = 0; i < n; i++) {
         const int64_t last = pieces * (i + 1) / n * grain;
-        shares[i] = (Share){part, job, pieces * i / n * grain, last < total ? last : total, (int)i};
+        shares[i] = (Share){part, job, pieces * i / n * grain, last < total ? last : total, piece, shares, (int)i, (int)n};
         tasks[i].routine = (void *)run_share;
         tasks[i].arguments = &shares[i];
         tasks[i].position = i;
@@ -94,12 +106,22 @@ EXPORT void follow(void *count, void *run) { (void)count, (void)run; }
 
 static int64_t thread_count(void) { return 1; }
 
-static void share(Part *part, void *job, int64_t total, int64_t grain, int64_t least) {
-    (void)grain, (void)least;
+static void divide(Part *part, void *job, int64_t total, int64_t grain, int64_t least, int64_t piece) {
+    (void)grain, (void)least, (void)piece;
     if (total > 0) part(job, 0, total, 0);
 }
 
 #endif
+
+/* Work on `total` units in ranges of a multiple of `grain` units, one for each thread. */
+static void share(Part *part, void *job, int64_t total, int64_t grain, int64_t least) {
+    divide(part, job, total, grain, least, 0);
+}
+
+/* Do the same in pieces of `grain` units, for which the part may be called in any order. */
+static void share_in_pieces(Part *part, void *job, int64_t total, int64_t grain, int64_t least) {
+    divide(part, job, total, grain, least, grain);
+}
 
 static void slot_part(void *job, int64_t first, int64_t last, int slot) {
     int64_t *slots = job;

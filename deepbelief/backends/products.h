@@ -32,23 +32,20 @@ typedef int32_t Order __attribute__((vector_size(16)));
 
 #define AHEAD 8          /* rows of a panel between the one that is multiplied and the one that is fetched */
 #define DEEP_TURNED 1024 /* part of the inner dimension of a product with a transposed matrix */
-#define PANELS 131072    /* values of the panels that a step reads for all rows: they fit in the L2 cache */
 
 #define NAMED(name) name##_256
 #define TILED static __attribute__((target("avx2,fma")))
 #define TALL 6 /* 12 sums, 2 vectors of a panel and a factor in 16 registers */
-#define BLOCKS 4
 #define DEEP 256 /* a panel of this depth fits in the L1 cache */
-#define ALONG_ROWS 512
+#define PANELS 65536 /* half of a small L2 cache */
 #define WIDTH 32
 #include "tiles.h"
 
 #define NAMED(name) name##_512
 #define TILED static __attribute__((target("avx512f,avx512vl,avx512dq,fma,prfchw")))
 #define TALL 10 /* 20 sums in 32 registers; divides a hundred rows */
-#define BLOCKS 1
 #define DEEP 800 /* a panel of this depth fits in the L2 cache */
-#define ALONG_ROWS 0
+#define PANELS 131072
 #define WIDTH 64
 #include "tiles.h"
 

@@ -30,7 +30,7 @@ class Limits:
     weights: int
 
 
-LIMITS = {32: Limits(256, 256, 128, 2**15, 2**21), 64: Limits(200, 256, 512, 2**20, 2**24)}
+LIMITS = {32: Limits(256, 256, 512, 2**15, 2**21), 64: Limits(200, 256, 512, 2**20, 2**24)}
 """Limits by the bytes of a vector, as measured on AMD's Zen 3 and on Intel's Sapphire Rapids."""
 
 

@@ -1,9 +1,8 @@
 /* Products for one width of vectors. products.h includes this file once for each width.
 
 It defines WIDTH, the bytes of a vector; TALL, the rows of a tile; DEEP, the part of the inner dimension of a panel;
-BLOCKS, the number of tiles that a step multiplies by a panel one after the other; ALONG_ROWS, the columns whose
-gradient a step computes before it goes along rows, or 0 if it goes from tile to tile; TILED, the attributes of a
-function; and NAMED, its name. */
+PANELS, the values of the panels that a step reads for all rows; TILED, the attributes of a function; and NAMED, its
+name. */
 
 typedef float NAMED(Vector) __attribute__((vector_size(WIDTH), may_alias));
 typedef float NAMED(Unaligned) __attribute__((vector_size(WIDTH), aligned(4), may_alias));
@@ -35,7 +34,7 @@ INLINE void NAMED(multiply_tile)(const float *const rows[TALL], int64_t step, co
     for (; k + 8 <= depth; next += width) {
         __builtin_prefetch(next + 16, 0, 2);
         __builtin_prefetch(next + 32, 0, 2);
-#pragma GCC unroll 1
+#pragma GCC unroll 4
         for (int part = 0; part < 8; part++, k++, columns += 2) {
             __builtin_prefetch(columns + 2 * AHEAD);
             __builtin_prefetch(columns + 2 * AHEAD + 1);
@@ -135,7 +134,8 @@ static void NAMED(multiply_part)(void *job, int64_t a, int64_t b, int slot) {
 }
 
 static void NAMED(multiply)(Factors job) {
-    share(NAMED(multiply_part), &job, (job.n + BROAD - 1) / BROAD, 1, FEW_PRODUCTS / (job.m * job.k * BROAD + 1) + 1);
+    share_in_pieces(NAMED(multiply_part), &job, (job.n + BROAD - 1) / BROAD, 1,
+                    FEW_PRODUCTS / (job.m * job.k * BROAD + 1) + 1);
 }
 
 /* Copy rows of a into panels first to last, transposed; 0 beyond the last row. */
@@ -209,9 +209,9 @@ static void NAMED(multiply_by_turned)(Factors job) {
     const int64_t parts = (job.k + DEEP_TURNED - 1) / DEEP_TURNED, deep = (job.k + parts - 1) / parts;
     for (job.top = 0; job.top < job.k; job.top += deep) {
         job.depth = job.k - job.top < deep ? job.k - job.top : deep;
-        share(NAMED(turn_part), &job, (job.m + BROAD - 1) / BROAD, 1, FEW / (BROAD * job.depth + 1) + 1);
-        share(NAMED(multiply_turned_part), &job, (job.n + TALL - 1) / TALL, 1,
-              FEW_PRODUCTS / (job.m * job.depth * TALL + 1) + 1);
+        share_in_pieces(NAMED(turn_part), &job, (job.m + BROAD - 1) / BROAD, 1, FEW / (BROAD * job.depth + 1) + 1);
+        share_in_pieces(NAMED(multiply_turned_part), &job, (job.n + TALL - 1) / TALL, 2,
+                        FEW_PRODUCTS / (job.m * job.depth * TALL + 1) + 1);
     }
 }
 
@@ -225,8 +225,6 @@ static void NAMED(copy_part)(void *job, int64_t a, int64_t b, int slot) {
     (void)slot;
     NAMED(copy_panels)(job, a, b);
 }
-
-#if ALONG_ROWS == 0
 
 /* Compute a tile of the gradient, and let the processor fetch the same tile of the weights and of their velocity. */
 INLINE void NAMED(multiply_and_fetch)(const Factors *f, int64_t at, int64_t tall, const float *const rows[TALL],
@@ -274,8 +272,6 @@ INLINE void NAMED(step_tile)(const Factors *f, const Vector tile[TALL][2], int64
     }
 }
 
-#endif
-
 /* Copy columns of a, TALL from `row` on, so that the values of a row lie together; 0 beyond the last column. */
 INLINE void NAMED(turn_columns)(const Factors *f, int64_t row, int64_t tall, float *restrict out) {
     const float *restrict a = f->a + row;
@@ -289,40 +285,18 @@ INLINE void NAMED(turn_columns)(const Factors *f, int64_t row, int64_t tall, flo
 
 /* Take a step of rows TALL first to TALL last of the weights, in some columns at a time. */
 TILED void NAMED(step_tiles)(const Factors *f, int64_t first, int64_t last) {
-    const int64_t size = TALL * f->k;
-#if ALONG_ROWS
-    float grad[BLOCKS * TALL * ALONG_ROWS] __attribute__((aligned(64)));
-    const int64_t strip = ALONG_ROWS;
-#else
-    const int64_t panels = PANELS / (BROAD * f->k), strip = (panels > 0 ? panels : 1) * BROAD;
-#endif
+    const int64_t size = TALL * f->k, panels = PANELS / (BROAD * f->k), strip = (panels > 0 ? panels : 1) * BROAD;
     for (int64_t from = 0; from < f->n; from += strip)
-        for (int64_t p = first; p < last; p += BLOCKS) {
-            const int64_t end = p + BLOCKS < last ? p + BLOCKS : last, to = from + strip < f->n ? from + strip : f->n;
-            if (from == 0)
-                for (int64_t s = p; s < end; s++) {
-                    const int64_t rest = f->m - s * TALL, tall = rest < TALL ? rest : TALL;
-                    NAMED(turn_columns)(f, s * TALL, tall, f->left + s * size);
-                }
-            for (int64_t j = from; j < to; j += BROAD)
-                for (int64_t s = p; s < end; s++) {
-                    const float *rows[TALL];
-                    Vector tile[TALL][2];
-                    for (int i = 0; i < TALL; i++) rows[i] = f->left + s * size + i;
-#if ALONG_ROWS
-                    NAMED(multiply_tile)(rows, TALL, f->panels + j * f->k, f->k, 1, grad, 0, tile);
-                    NAMED(write_tile)(tile, grad + (s - p) * TALL * strip + j - from, strip, TALL, BROAD, 0);
-#else
-                    const int64_t at = s * TALL * f->n + j, rest = f->m - s * TALL, tall = rest < TALL ? rest : TALL;
-                    NAMED(multiply_and_fetch)(f, at, tall, rows, f->panels + j * f->k, tile);
-                    NAMED(step_tile)(f, tile, at, tall, f->n - j < BROAD ? f->n - j : BROAD);
-#endif
-                }
-#if ALONG_ROWS
-            for (int64_t i = p * TALL; i < end * TALL && i < f->m; i++)
-                momentum_values(f->out + i * f->n + from, f->velocity + i * f->n + from, grad + (i - p * TALL) * strip,
-                                f->rate, f->momentum, f->decay, f->nesterov, to - from);
-#endif
+        for (int64_t p = first; p < last; p++) {
+            const int64_t row = p * TALL, tall = f->m - row < TALL ? f->m - row : TALL;
+            const float *rows[TALL];
+            for (int i = 0; i < TALL; i++) rows[i] = f->left + p * size + i;
+            if (from == 0) NAMED(turn_columns)(f, row, tall, f->left + p * size);
+            for (int64_t j = from; j < from + strip && j < f->n; j += BROAD) {
+                Vector tile[TALL][2];
+                NAMED(multiply_and_fetch)(f, row * f->n + j, tall, rows, f->panels + j * f->k, tile);
+                NAMED(step_tile)(f, tile, row * f->n + j, tall, f->n - j < BROAD ? f->n - j : BROAD);
+            }
         }
 }
 
@@ -332,8 +306,9 @@ static void NAMED(step_part)(void *job, int64_t a, int64_t b, int slot) {
 }
 
 static void NAMED(step_along)(Factors job) {
-    share(NAMED(copy_part), &job, (job.n + BROAD - 1) / BROAD, 1, FEW / (BROAD * job.k + 1) + 1);
-    share(NAMED(step_part), &job, (job.m + TALL - 1) / TALL, 1, FEW_PRODUCTS / (job.n * job.k * TALL + 1) + 1);
+    share_in_pieces(NAMED(copy_part), &job, (job.n + BROAD - 1) / BROAD, 1, FEW / (BROAD * job.k + 1) + 1);
+    share_in_pieces(NAMED(step_part), &job, (job.m + TALL - 1) / TALL, 2,
+                    FEW_PRODUCTS / (job.n * job.k * TALL + 1) + 1);
 }
 
 #undef Vector
@@ -343,7 +318,6 @@ static void NAMED(step_along)(Factors job) {
 #undef NAMED
 #undef TILED
 #undef TALL
-#undef BLOCKS
 #undef DEEP
-#undef ALONG_ROWS
+#undef PANELS
 #undef WIDTH
