@@ -226,25 +226,6 @@ def test_a_loop_has_no_more_threads_than_it_has_room_for(on_threads):
     assert set(np.diff(taken)) <= {0, 1}
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_odds"])
-def test_each_thread_has_room_of_its_own(on_threads, name):
-    """With one room for all of them, they would disturb each other when they run at once."""
-    found, width = on_threads(3), 500
-    size = width if name == "softmax" else (2 * loops.BLOCK_ROWS + 2) * width
-    room, dtype = np.full((loops.MAX_THREADS, size), np.nan), np.float64
-    if name == "softmax":
-        room, sizes, x = room.astype(np.float32), np.array([100, 400], np.int64), numbers(99, width)
-        found._c.softmax(blas.at(x), blas.at(numbers(width)), blas.at(sizes), blas.at(room), 99, 2, width)
-    else:
-        x, v, W, out = (numbers(*shape, dtype=dtype) for shape in ((40, width), (40, 33), (33, width), (40, 33)))
-        v[...] = v > 0
-        large = np.zeros(33, np.int64)
-        found._c.log_odds(*map(blas.at, (x, v, W.astype(np.float32), room, out, large)), 40, 33, width, 1)
-    written = ~np.isnan(room)
-    assert written[:3].all()
-    assert not written[3:].any()
-
-
 @pytest.mark.parametrize("n", [1, 3])
 def test_each_value_meets_the_bias_of_its_column(on_threads, n):
     x, bias = numbers(301, 501), numbers(501, seed=1)
@@ -284,13 +265,48 @@ def test_loops_that_callers_run_at_once_do_not_disturb_each_other(on_threads):
     assert not any(wrong)
 
 
-def run_first_task(n, address):
+def run_task(number, address):
+    """Run one of the tasks of a loop."""
+    for _ in range(number):
+        address = Task.from_address(address).next
     task = Task.from_address(address)
     ROUTINE(task.routine)(task.arguments)
     return 0
 
 
-@pytest.mark.parametrize("name", ["multiply", "multiply_by_turned", "step_by_tiles"])
+def run_first_task(n, address):
+    return run_task(0, address)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_odds"])
+@pytest.mark.parametrize("slot", [0, 2])
+def test_each_thread_has_room_of_its_own(on_threads, name, slot):
+    """With one room for all of them, they would disturb each other when they run at once."""
+    found, width = on_threads(3), 500
+    run, three = RUN(lambda n, address: run_task(slot, address)), COUNT(lambda: 3)
+    found._c.follow(address_of(three), address_of(run))
+    size = width if name == "softmax" else (2 * loops.BLOCK_ROWS + 2) * width
+    room, dtype = np.full((loops.MAX_THREADS, size), np.nan), np.float64
+    if name == "softmax":
+        room, sizes, x = room.astype(np.float32), np.array([100, 400], np.int64), numbers(99, width)
+        found._c.softmax(blas.at(x), blas.at(numbers(width)), blas.at(sizes), blas.at(room), 99, 2, width)
+    else:
+        x, v, W, out = (numbers(*shape, dtype=dtype) for shape in ((40, width), (40, 33), (33, width), (40, 33)))
+        v[...] = v > 0
+        large = np.zeros(33, np.int64)
+        found._c.log_odds(*map(blas.at, (x, v, W.astype(np.float32), room, out, large)), 40, 33, width, 1)
+    written = ~np.isnan(room)
+    assert written[slot].all()
+    assert not np.delete(written, slot, axis=0).any()
+
+
+HELPED = (
+    "sigmoid", "sigmoid_backward", "gather", "softmax and one_hot", "momentum_step", "settle", "adam_step", "log_odds",
+    "softplus_sums", "multiply", "multiply_by_turned", "step_by_tiles",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HELPED)
 def test_a_thread_that_has_finished_helps_the_others(on_threads, name):
     """One thread never begins here; the other one has to compute everything."""
     if name not in CALLS:
