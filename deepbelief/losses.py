@@ -59,11 +59,7 @@ class SoftmaxNLL(_Loss):
 
     def predict(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by class probabilities."""
-        x += bias
-        x -= x.max(axis=1, keepdims=True)
-        bk.xp.exp(x, out=x)
-        x /= x.sum(axis=1, keepdims=True)
-        return x
+        return bk.softmax(x, bias, (x.shape[1],))
 
     def values(self, bk: Backend, output: DeviceArray, target: DeviceArray) -> DeviceArray:
         """Return -log of the probability of the right class."""
