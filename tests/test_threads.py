@@ -310,8 +310,8 @@ def test_each_thread_has_room_of_its_own(on_threads, name, slot):
 
 
 HELPED = (
-    "sigmoid", "sigmoid_backward", "gather", "sum_rows", "softmax and one_hot", "momentum_step", "settle", "adam_step", "log_odds",
-    "softplus_sums", "multiply", "multiply_by_turned", "step_by_tiles",
+    "sigmoid", "sigmoid_backward", "gather", "sum_rows", "softmax and one_hot", "momentum_step", "settle", "adam_step",
+    "log_odds", "softplus_sums", "multiply", "multiply_by_turned", "step_by_tiles",
 )  # fmt: skip
 
 

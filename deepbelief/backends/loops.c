@@ -33,8 +33,8 @@ Ranges start at multiples of the vector width, so that the division of work does
 
 #include "crew.h"
 
-#define ROWS 4             /* rows of a piece of work */
-#define STRETCH 8192        /* values of a piece of a long array */
+#define PIECE_ROWS 4             /* rows of a piece of work */
+#define PIECE_VALUES 8192        /* values of a piece of a long array */
 #define VECTORS 1024       /* values of a long array taken together: a multiple of every vector width */
 #define COLUMNS 64         /* the same, where columns are summed */
 #define FEW 32768          /* values below which one thread is as fast */
@@ -43,7 +43,7 @@ Ranges start at multiples of the vector width, so that the division of work does
 
 /* Work on rows of a given width. */
 INLINE void share_rows(Part *part, void *job, int64_t rows, int64_t width, int64_t few) {
-    share_in_pieces(part, job, rows, ROWS, few / (width + 1) + 1);
+    share_in_pieces(part, job, rows, PIECE_ROWS, few / (width + 1) + 1);
 }
 
 EXPORT void *PyInit__loops(void) { return 0; } /* required in an extension by the linker of Windows */
@@ -325,7 +325,7 @@ static void sigmoid_backward_part(void *job, int64_t a, int64_t b, int slot) {
 
 EXPORT void sigmoid_backward(const float *grad, const float *y, float *out, int64_t n) {
     Slopes job = {grad, y, out};
-    share_in_pieces(sigmoid_backward_part, &job, n, STRETCH, FEW);
+    share_in_pieces(sigmoid_backward_part, &job, n, PIECE_VALUES, FEW);
 }
 
 typedef struct {
@@ -435,7 +435,7 @@ static void momentum_part(void *job, int64_t a, int64_t b, int slot) {
 EXPORT void momentum_step(float *w, float *velocity, const float *grad, float rate, float momentum, float decay,
                           float nesterov, int64_t n) {
     Step job = {w, velocity, 0, grad, rate, momentum, decay, nesterov, 0, 0, 0, 0};
-    share_in_pieces(momentum_part, &job, n, STRETCH, FEW);
+    share_in_pieces(momentum_part, &job, n, PIECE_VALUES, FEW);
 }
 
 /* Subtract the decay from a velocity that already includes the gradient, and add the change to the weights. */
@@ -455,7 +455,7 @@ static void settle_part(void *job, int64_t a, int64_t b, int slot) {
 
 EXPORT void settle(float *w, float *velocity, float decay, int64_t n) {
     Step job = {w, velocity, 0, 0, 0, 0, decay, 0, 0, 0, 0, 0};
-    share_in_pieces(settle_part, &job, n, STRETCH, FEW);
+    share_in_pieces(settle_part, &job, n, PIECE_VALUES, FEW);
 }
 
 /* Take one step along the gradient's running mean divided by its running root mean square. The gains are 1 - beta1 and
@@ -488,7 +488,7 @@ static void adam_part(void *job, int64_t a, int64_t b, int slot) {
 EXPORT void adam_step(float *w, float *mean, float *square, const float *grad, float rate, float beta1, float gain1,
                       float beta2, float gain2, float epsilon, float decay, int64_t n) {
     Step job = {w, mean, square, grad, rate, beta1, decay, 0, gain1, beta2, gain2, epsilon};
-    share_in_pieces(adam_part, &job, n, STRETCH, FEW);
+    share_in_pieces(adam_part, &job, n, PIECE_VALUES, FEW);
 }
 
 /* exp(x) for |x| <= 708, accurate to a few units in the last place. */
