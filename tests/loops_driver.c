@@ -114,14 +114,15 @@ static uint64_t run(void) {
     KEEP(out, N);
     double *hidden = doubles(N, 10), *v = doubles(ROWS * VISIBLE, 11), *W = doubles(VISIBLE * WIDTH, 12);
     double *odds = doubles(ROWS * VISIBLE, 14);
-    double *space = doubles((int64_t)MAX_THREADS * (2 * BLOCK_ROWS + 2) * WIDTH, 15);
+    double *space = doubles((int64_t)MAX_THREADS * (2 * BLOCK_ROWS + 1) * WIDTH, 15);
     int64_t *large = calloc(VISIBLE, sizeof *large);
     for (int i = 0; i < ROWS * VISIBLE; i++) v[i] = v[i] < -0.3 ? 0.0 : v[i] < 0.3 ? 1.0 : v[i];
-    log_odds(hidden, v, W, space, odds, large, ROWS, VISIBLE, WIDTH, 0);
-    KEEP(odds, ROWS * VISIBLE);
-    log_odds(hidden, v, x, space, odds, large, ROWS, VISIBLE, WIDTH, 1);
+    log_odds_of_rows(hidden, v, W, space, odds, large, ROWS, VISIBLE, WIDTH);
     KEEP(odds, ROWS * VISIBLE);
     KEEP(large, VISIBLE);
+    float *shares = room_for(WIDTH, WIDE, 2);
+    log_odds_of_row(hidden, v, x, shares, odds, ROWS, WIDTH);
+    KEEP(odds, ROWS);
     double *softplus = doubles(ROWS, 26);
     softplus_sums(hidden, softplus, ROWS, WIDTH, 1);
     KEEP(softplus, ROWS);
@@ -178,7 +179,7 @@ static uint64_t run(void) {
     KEEP(out, N);
     void *all[] = {x, y, z, bias, out, weight, sums, index, room, u, hidden, v, W, odds, space, mean,
                    squares, low, high, own, common, square, ends, columns, ends64, columns64, places, places64, data,
-                   table, few, broad, panels, others, left, velocity, softplus, large};
+                   table, few, broad, panels, others, left, velocity, softplus, large, shares};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     return sum;
 }

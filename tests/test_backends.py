@@ -273,6 +273,22 @@ def test_log_odds_are_those_of_weights_of_any_size_in_either_precision(bk, extra
 
 
 @pairwise_cases(
+    bk=EVERY, size=[0.0, 0.1, 3.0, 39.0, 41.0, 400.0], width=[1, 15, 33, 500, 1100], kind=["bits", "grey", "beyond"]
+)  # fmt: skip
+def test_log_odds_of_one_row_have_the_rounding_errors_of_weights_in_float32(bk, size, width, kind):
+    rng = np.random.default_rng(width)
+    v = rng.random((1, 40))
+    v = v.round() if kind == "bits" else v + (kind == "beyond") * (v > 0.9)
+    W, x = (size * rng.uniform(-1, 1, (40, width))).astype(np.float32), (size + 3) * rng.normal(size=(1, width))
+    x[0, 10:15] = (-1000, 1000, -720, 720, 20)[: len(x[0, 10:15])]  # beyond what exponentials hold
+    off = (x[:, None] - v[:, :, None] * W).astype(np.longdouble)
+    truth = (np.logaddexp(0, off + W) - np.logaddexp(0, off)).sum(axis=2)
+    found = bk.to_numpy(bk.log_odds(*map(bk.asarray, (x, v, W)), filled(bk, v.shape, np.float64)))
+    limit = 8 * 2.0**-24 * np.sqrt(width) * (1 + size)  # of a sum of independent errors
+    np.testing.assert_allclose(found, truth.astype(float), rtol=1e-12, atol=limit)
+
+
+@pairwise_cases(
     bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (3, 1009)], size=[0.0, 1.0, 50.0, 5000.0], dtype=DTYPES)  # fmt: skip
 def test_the_log_partition_of_bits_is_a_sum_of_softplus(bk, shape, size, dtype):
     x = (size * np.random.default_rng(shape[1]).normal(size=shape)).astype(dtype)

@@ -138,7 +138,14 @@ def grouped(found):
 def odds(found):
     v, out = (numbers(101, 33, dtype=np.float64) > 0).astype(float), np.empty((101, 33))
     v[:, 3] = 0.5
-    found.log_odds(numbers(101, 77, dtype=np.float64), v, numbers(33, 77, dtype=np.float64, seed=1), out)
+    found.log_odds_of_rows(numbers(101, 77, dtype=np.float64), v, numbers(33, 77, dtype=np.float64, seed=1), out)
+    return [out]
+
+
+def odds_of_row(found):
+    v, out = (numbers(1, 301, dtype=np.float64) > 0).astype(float), np.empty((1, 301))
+    v[:, 3] = 0.5
+    found.log_odds_of_row(numbers(1, 177, dtype=np.float64), v, numbers(301, 177, seed=1), out)
     return [out]
 
 
@@ -201,7 +208,8 @@ CALLS = {
     "momentum_step, Nesterov's": stepped("momentum_step", 3, 0.1, 0.9, 1e-3, True),
     "settle": stepped("settle", 2, 1e-3),
     "adam_step": stepped("adam_step", 4, 1e-3, 0.9, 0.1, 0.999, 0.001, 1e-8, 1e-4),
-    "log_odds": odds,
+    "log_odds_of_rows": odds,
+    "log_odds_of_row": odds_of_row,
     "softplus_sums": lambda found: [found.softplus_sums(numbers(201, 501, dtype=d)) for d in (np.float64, np.float32)],
     "column_statistics": statistics,
     "multiply_reduced": reduced,
@@ -287,14 +295,14 @@ def run_first_task(n, address):
     return run_task(0, address)
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_odds"])
+@pytest.mark.parametrize("name", ["softmax", "log_odds_of_rows"])
 @pytest.mark.parametrize("slot", [0, 2])
 def test_each_thread_has_room_of_its_own(on_threads, name, slot):
     """With one room for all of them, they would disturb each other when they run at once."""
     found, width = on_threads(3), 500
     run, three = RUN(lambda n, address: run_task(slot, address)), COUNT(lambda: 3)
     found._c.follow(address_of(three), address_of(run))
-    size = width if name == "softmax" else (2 * loops.BLOCK_ROWS + 2) * width
+    size = width if name == "softmax" else (2 * loops.BLOCK_ROWS + 1) * width
     room, dtype = np.full((loops.MAX_THREADS, size), np.nan), np.float64
     if name == "softmax":
         room, sizes, x = room.astype(np.float32), np.array([100, 400], np.int64), numbers(99, width)
@@ -303,7 +311,7 @@ def test_each_thread_has_room_of_its_own(on_threads, name, slot):
         x, v, W, out = (numbers(*shape, dtype=dtype) for shape in ((40, width), (40, 33), (33, width), (40, 33)))
         v[...] = v > 0
         large = np.zeros(33, np.int64)
-        found._c.log_odds(*map(blas.at, (x, v, W.astype(np.float32), room, out, large)), 40, 33, width, 1)
+        found._c.log_odds_of_rows(*map(blas.at, (x, v, W, room, out, large)), 40, 33, width)
     written = ~np.isnan(room)
     assert written[slot].all()
     assert not np.delete(written, slot, axis=0).any()
@@ -311,7 +319,7 @@ def test_each_thread_has_room_of_its_own(on_threads, name, slot):
 
 HELPED = (
     "sigmoid", "sigmoid_backward", "gather", "sum_rows", "softmax and one_hot", "momentum_step", "settle", "adam_step",
-    "log_odds", "softplus_sums", "multiply", "multiply_by_turned", "step_by_tiles",
+    "log_odds_of_rows", "log_odds_of_row", "softplus_sums", "multiply", "multiply_by_turned", "step_by_tiles",
 )  # fmt: skip
 
 

@@ -50,6 +50,17 @@ EXPORT void *PyInit__loops(void) { return 0; } /* required in an extension by th
 
 #define TOP 88.02969f /* exp of it is 2**127 */
 
+/* Minimax polynomial of exp on [-ln(2) / 2, ln(2) / 2], relative error 2e-9. */
+INLINE float exponential_of_rest(float r) {
+    float p = 0.0013836795f;
+    p = p * r + 0.0083748568f;
+    p = p * r + 0.041668229f;
+    p = p * r + 0.16666420f;
+    p = p * r + 0.49999991f;
+    p = p * r + 1.0f;
+    return p * r + 1.0f;
+}
+
 /* exp(x) for |x| <= TOP. */
 INLINE float exponential32(float x) {
     const float shift = 12582912.0f; /* 1.5 * 2**23: adding it rounds to a whole number */
@@ -57,14 +68,7 @@ INLINE float exponential32(float x) {
     /* ln(2) in two parts, the first with so few bits that n times it is exact. */
     float r = x - n * 0.693359375f;
     r = r - n * -2.12194440e-4f;
-    /* Minimax polynomial of exp on [-ln(2) / 2, ln(2) / 2], relative error 2e-9. */
-    float p = 0.0013836795f;
-    p = p * r + 0.0083748568f;
-    p = p * r + 0.041668229f;
-    p = p * r + 0.16666420f;
-    p = p * r + 0.49999991f;
-    p = p * r + 1.0f;
-    p = p * r + 1.0f;
+    const float p = exponential_of_rest(r);
     const int32_t bits = (int32_t)((uint32_t)((int32_t)n + 127) << 23);
     float power; /* 2**n */
     memcpy(&power, &bits, sizeof power);
@@ -662,30 +666,21 @@ EXPORT void softplus_sums(const void *x, void *out, int64_t rows, int64_t width,
 
 #define BLOCK_ROWS 16 /* rows whose probabilities stay in the cache while all weights are read */
 
-/* Contribution of the hidden units to the log-odds of the visible units. W holds float32 numbers if `is_single`. */
+/* Contribution of the hidden units to the log-odds of the visible units. */
 typedef struct {
-    const double *x, *v;
-    const void *W;
+    const double *x, *v, *W;
     double *room, *out;
-    int64_t rows, visible, width, is_single;
+    int64_t rows, visible, width;
     int64_t *large;
 } Odds;
 
 #define LARGEST 340.0 /* of the absolute values of weights: the product of two factors must not overflow */
 
-/* Return row i of the weights, as float64 numbers. */
-INLINE const double *row_of_weights(const Odds *o, int64_t i, double *restrict room) {
-    const float *restrict single = (const float *)o->W + i * o->width;
-    if (!o->is_single) return (const double *)o->W + i * o->width;
-    for (int64_t j = 0; j < o->width; j++) room[j] = (double)single[j];
-    return room;
-}
-
-/* Write the contribution for visible units a to b; `room` holds 2 * BLOCK_ROWS + 2 rows of x. */
+/* Write the contribution for visible units a to b; `room` holds 2 * BLOCK_ROWS + 1 rows of x. */
 LOOP void log_odds_units(const Odds *o, double *restrict room, int64_t a, int64_t b) {
     const int64_t width = o->width;
     double *restrict off = room, *restrict on = room + BLOCK_ROWS * width;
-    double *restrict growth = room + 2 * BLOCK_ROWS * width, *restrict copy = growth + width;
+    double *restrict growth = room + 2 * BLOCK_ROWS * width;
     for (int64_t first = 0; first < o->rows; first += BLOCK_ROWS) {
         const int64_t n = o->rows - first < BLOCK_ROWS ? o->rows - first : BLOCK_ROWS;
         const double *restrict x = o->x + first * width;
@@ -695,7 +690,7 @@ LOOP void log_odds_units(const Odds *o, double *restrict room, int64_t a, int64_
             off[j] = decay / (1.0 + decay);
         }
         for (int64_t i = a; i < b; i++) {
-            const double *restrict W = row_of_weights(o, i, copy);
+            const double *restrict W = o->W + i * width;
             double sums[WIDE] = {0}, sizes[WIDE] = {0}, sum = 0.0, largest = 1e-3;
             int64_t j = 0;
             for (; j + WIDE <= width; j += WIDE)
@@ -734,17 +729,125 @@ LOOP void log_odds_units(const Odds *o, double *restrict room, int64_t a, int64_
 
 static void log_odds_part(void *job, int64_t a, int64_t b, int slot) {
     const Odds *o = job;
-    log_odds_units(o, o->room + slot * (2 * BLOCK_ROWS + 2) * o->width, a, b);
+    log_odds_units(o, o->room + slot * (2 * BLOCK_ROWS + 1) * o->width, a, b);
 }
 
 /* Write what the hidden units, of inputs x given the row v in [0, 1], add to the log-odds of each visible unit: the sum
    of softplus(x - v W + W) - softplus(x - v W). With the probabilities on and off of each hidden unit that is the log
-   of a product, which needs a single logarithm. `room` holds 2 * BLOCK_ROWS + 2 rows of x for each of MAX_THREADS, and
+   of a product, which needs a single logarithm. `room` holds 2 * BLOCK_ROWS + 1 rows of x for each of MAX_THREADS, and
    `large` becomes 1 for each visible unit with a weight beyond LARGEST, whose values are wrong. */
-EXPORT void log_odds(const double *x, const double *v, const void *W, double *room, double *out, int64_t *large,
-                     int64_t rows, int64_t visible, int64_t width, int64_t is_single) {
-    Odds job = {x, v, W, room, out, rows, visible, width, is_single, large};
+EXPORT void log_odds_of_rows(const double *x, const double *v, const double *W, double *room, double *out,
+                             int64_t *large, int64_t rows, int64_t visible, int64_t width) {
+    Odds job = {x, v, W, room, out, rows, visible, width, large};
     share_in_pieces(log_odds_part, &job, visible, 1, FEW_COMPUTED / (width + 1) + 1);
+}
+
+/* The same for one row, with weights in float32. */
+typedef struct {
+    const float *off, *on, *W;
+    const double *v;
+    double *out;
+    int64_t width;
+} RowOdds;
+
+#define LARGEST32 40.0f /* of the absolute values of weights: the product of two factors must not overflow float32 */
+#define SOME 512        /* factors computed at a time: they stay in the L1 cache */
+
+/* exp(x) for |x| <= LARGEST32, in fewer instructions than exponential32: its range lets the power of two be added to
+   the bits of the rest, and ln(2) be one number. */
+INLINE float short_exponential32(float x) {
+    const float shift = 12582912.0f, shifted = x * 1.44269504f + shift;
+    float y = exponential_of_rest(x - (shifted - shift) * 0.69314718f);
+    uint32_t bits, power;
+    memcpy(&bits, &y, sizeof bits);
+    memcpy(&power, &shifted, sizeof power);
+    bits += power << 23;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+/* Multiply by rows of WIDE factors, of which `steps` cannot overflow. */
+INLINE void multiply_all(Products *all, const double *restrict factors, int64_t rows, int64_t steps) {
+    while (rows > 0) {
+        const int64_t n = rows < steps ? rows : steps;
+        for (int64_t s = 0; s < n; s++, factors += WIDE)
+            for (int l = 0; l < WIDE; l++) all->fraction[l] *= factors[l];
+        fold(all);
+        rows -= n;
+    }
+}
+
+/* log of the product of off + on exp(scale W) over hidden units. Factors and products of two are float32 numbers; those
+   of all pairs are not, so that errors do not add up. `steps` pairs cannot overflow. */
+LOOP double log_mixtures(const RowOdds *o, const float *restrict W, float scale, int64_t steps) {
+    double pairs[SOME / 2];
+    Products all;
+    empty_products(&all);
+    for (int64_t first = 0; first < o->width; first += SOME) {
+        const int64_t n = o->width - first < SOME ? o->width - first : SOME;
+        const int64_t half = (n + 2 * WIDE - 1) / (2 * WIDE) * WIDE, rest = n > half ? n - half : 0;
+        const float *restrict off = o->off + first, *restrict on = o->on + first, *restrict w = W + first;
+        for (int64_t j = 0; j < rest; j++)
+            pairs[j] = (double)((off[j] + on[j] * short_exponential32(scale * w[j])) *
+                                (off[half + j] + on[half + j] * short_exponential32(scale * w[half + j])));
+        for (int64_t j = rest; j < half; j++)
+            pairs[j] = j < n ? (double)(off[j] + on[j] * short_exponential32(scale * w[j])) : 1.0;
+        multiply_all(&all, pairs, half / WIDE, steps);
+    }
+    return log_of(&all);
+}
+
+/* Return the largest absolute value; NaN if there is one. Bits of positive numbers compare as these numbers do, and
+   compilers vectorise the largest of integers, but not that of numbers. */
+INLINE float largest32(const float *restrict x, int64_t n) {
+    int32_t top = 0;
+    for (int64_t j = 0; j < n; j++) {
+        int32_t bits;
+        memcpy(&bits, &x[j], sizeof bits);
+        bits &= 0x7FFFFFFF;
+        top = bits > top ? bits : top;
+    }
+    float largest;
+    memcpy(&largest, &top, sizeof largest);
+    return largest;
+}
+
+LOOP void row_log_odds_units(const RowOdds *o, int64_t a, int64_t b) {
+    for (int64_t i = a; i < b; i++) {
+        const float *restrict W = o->W + i * o->width, largest = largest32(W, o->width);
+        const double v = o->v[i];
+        if (!(largest <= LARGEST32 && v >= 0.0 && v <= 1.0)) {
+            o->out[i] = (double)NAN;
+            continue;
+        }
+        const int64_t steps = (int64_t)(LARGEST / (1e-3 + (double)largest)); /* a pair is at most exp(2 largest) */
+        const double on = v == 1.0 ? 0.0 : log_mixtures(o, W, (float)(1.0 - v), steps);
+        o->out[i] = on - (v == 0.0 ? 0.0 : log_mixtures(o, W, (float)-v, steps));
+    }
+}
+
+static void row_log_odds_part(void *job, int64_t a, int64_t b, int slot) {
+    (void)slot;
+    row_log_odds_units(job, a, b);
+}
+
+/* Write the probabilities of the states of hidden units, given their inputs. */
+LOOP void split_inputs(const double *restrict x, float *restrict off, float *restrict on, int64_t n) {
+    for (int64_t j = 0; j < n; j++) {
+        const double input = x[j] > 700.0 ? 700.0 : x[j] < -700.0 ? -700.0 : x[j], decay = exponential(-input);
+        on[j] = (float)(1.0 / (1.0 + decay));
+        off[j] = (float)(decay / (1.0 + decay));
+    }
+}
+
+/* Do what log_odds_of_rows does for one row and any x, in float32 where rounding errors do not add up. `room` holds two
+   rows of x, of a width rounded up to a multiple of WIDE. The result is NaN for each visible unit with a weight beyond LARGEST32 or a value outside [0, 1]. */
+EXPORT void log_odds_of_row(const double *x, const double *v, const float *W, float *room, double *out, int64_t visible,
+                            int64_t width) {
+    float *on = room + (width + WIDE - 1) / WIDE * WIDE;
+    RowOdds job = {room, on, W, v, out, width};
+    split_inputs(x, room, on, width);
+    share_in_pieces(row_log_odds_part, &job, visible, 16, FEW_COMPUTED / (width + 1) + 1);
 }
 
 /* Write for each column of x the mean difference from its first value, the sum of squares around that mean, and the

@@ -33,7 +33,8 @@ ARGUMENTS: dict[str, list[object]] = {
     "momentum_step": [P, P, P, F, F, F, F, N],
     "settle": [P, P, F, N],
     "adam_step": [P, P, P, P, F, F, F, F, F, F, F, N],
-    "log_odds": [P, P, P, P, P, P, N, N, N, N],
+    "log_odds_of_rows": [P, P, P, P, P, P, N, N, N],
+    "log_odds_of_row": [P, P, P, P, P, N, N],
     "softplus_sums": [P, P, N, N, N],
     "column_statistics": [P, P, P, P, P, N, N],
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
@@ -141,19 +142,26 @@ class Loops(Extension):
         """Take one optimizer step; the numbers are rate, each beta followed by 1 - beta, epsilon and decay."""
         self._c.adam_step(at(w), at(mean), at(square), at(grad), *numbers, w.size)
 
-    def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> bool:
-        """Write the contribution of hidden units to the log-odds of each visible unit.
+    def log_odds_of_rows(self, x: Array, v: Array, W: Array, out: Array) -> bool:
+        """Write the contribution of hidden units to the log-odds of each visible unit; all arrays are float64.
 
-        ``W`` is float32 or float64; all other arrays are float64. Returns False if an absolute value in ``x`` or ``W``
-        exceeds `LARGEST_EXPONENT`, or a value of ``v`` is outside [0, 1]; the result is then undefined.
+        Returns False if an absolute value in ``x`` or ``W`` exceeds `LARGEST_EXPONENT`, or a value of ``v`` is outside
+        [0, 1]; the result is then undefined.
         """
         if not (_largest(x) <= LARGEST_EXPONENT and ((v >= 0) & (v <= 1)).all()):
             return False
-        room, large = np.empty(MAX_THREADS * (2 * BLOCK_ROWS + 2) * x.shape[1]), np.zeros(len(W), np.int64)
-        self._c.log_odds(
-            at(x), at(v), at(W), at(room), at(out), at(large), *v.shape, x.shape[1], W.dtype == FLOAT32,
-        )  # fmt: skip
+        room, large = np.empty(MAX_THREADS * (2 * BLOCK_ROWS + 1) * x.shape[1]), np.zeros(len(W), np.int64)
+        self._c.log_odds_of_rows(at(x), at(v), at(W), at(room), at(out), at(large), *v.shape, x.shape[1])
         return not large.any()
+
+    def log_odds_of_row(self, x: Array, v: Array, W: Array, out: Array) -> bool:
+        """Do the same for one row and weights in float32.
+
+        Returns False if an absolute value in ``W`` exceeds 40, or a value of ``v`` is outside [0, 1].
+        """
+        room = _room(self._rooms, "probabilities", 2 * (x.size + BLOCK_ROWS), FLOAT32)
+        self._c.log_odds_of_row(at(x), at(v), at(W), at(room), at(out), v.size, x.size)
+        return not np.isnan(out).any()
 
     def softplus_sums(self, x: Array) -> Array:
         """Return the sum of the softplus function over each row of float32 or float64 numbers."""
@@ -305,9 +313,13 @@ def steps_are_right(loops: Loops) -> bool:
     loops.adam_step(w, np.zeros(38, f32), np.zeros(38, f32), x, 1, 0, 1, 0, 1, 0, 0)
     right.append(np.allclose(w, 0.75 * x - np.sign(x)))
     double, v, odds = x.astype(np.float64), np.array([[0, 0.25], [1, 0]]), np.empty((2, 2))
-    loops.log_odds(double, v, double, odds)
     off = double[:, None] - v[:, :, None] * double
-    right.append(np.allclose(odds, (np.logaddexp(0, off + double) - np.logaddexp(0, off)).sum(axis=2)))
+    truth = (np.logaddexp(0, off + double) - np.logaddexp(0, off)).sum(axis=2)
+    loops.log_odds_of_rows(double, v, double, odds)
+    right.append(np.allclose(odds, truth))
+    one = np.empty((1, 2))
+    loops.log_odds_of_row(double[:1], v[:1], x, one)
+    right.append(np.allclose(one, truth[:1], atol=1e-5))
     right.append(np.allclose(loops.softplus_sums(double), np.logaddexp(0, double).sum(axis=1)))
     mean, squares, low, high = loops.column_statistics(x)
     right += [np.allclose(mean, (x - x[0]).mean(axis=0)), np.allclose(squares, 2 * x.var(axis=0))]

@@ -313,9 +313,11 @@ class NumpyBackend:
     def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> Array:
         """Write the contribution of Bernoulli hidden units to the log-odds of each visible unit given all others."""
         found = loops.loops_for(x, v, out, dtype=np.dtype(np.float64))
-        if found is not None and W.dtype.char in "fd" and blas.is_plain(W) and found.log_odds(x, v, W, out):
+        if found is not None and len(x) == 1 and loops.loops_for(W) and found.log_odds_of_row(x, v, W, out):
             return out
         W = W.astype(np.float64, copy=False)
+        if found is not None and blas.is_plain(W) and found.log_odds_of_rows(x, v, W, out):
+            return out
         for i, weights in enumerate(W):
             off = x - v[:, i : i + 1] * weights
             on = off + weights

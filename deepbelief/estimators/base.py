@@ -163,7 +163,7 @@ def rows_to_use(estimator: Estimator, X: RowsLike, bk: Backend, *, fill: bool = 
     Missing values are filled in by the mean field of the first layer, unless ``fill`` is False.
     """
     source = check_rows(estimator, X, bk, reset=False)
-    if get_tags(estimator).input_tags.allow_nan and has_missing(source):
+    if has_missing(source) and get_tags(estimator).input_tags.allow_nan:  # tags take longer to make than a row to check
         source = FiniteSource(source, missing=True)
         return filled_source(source, first_layer(estimator), bk) if fill else source
     return FiniteSource(source) if is_source(X) else source

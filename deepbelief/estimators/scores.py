@@ -35,7 +35,8 @@ class ScoredMixin(LayerReconstructionMixin):
         return Stack((self.weights_,))
 
     def _rows_of(self, X: RowsLike, *, fill: bool = True) -> tuple[RowSource, Backend]:
-        check_is_fitted(self, "weights_")
+        if not hasattr(self, "weights_"):  # the function makes the estimator's tags first
+            check_is_fitted(self, "weights_")
         bk = check_backend(self.backend, X)
         return rows_to_use(self, X, bk, fill=fill), bk
 

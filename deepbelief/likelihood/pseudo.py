@@ -10,7 +10,7 @@ from deepbelief.completion import completed
 from deepbelief.errors import Mention, SettingError
 from deepbelief.likelihood.exact import double_machine
 from deepbelief.machine import Machine
-from deepbelief.sources import OF_DENSITIES, as_source, blocks, check_groups, entering
+from deepbelief.sources import OF_DENSITIES, as_source, blocks, check_groups, entered, entering
 from deepbelief.stack import Weights
 from deepbelief.typing import Array, DeviceArray, Estimator, Float64Array, RowsLike
 
@@ -132,12 +132,13 @@ def _terms(weights: Weights, X: RowsLike, groups: list[slice] | None, backend: s
         score, groups = _score_groups, _groups(weights) if groups is None else groups
     if len(np.shape(X)) == 2 and not np.shape(X)[0]:
         return
-    rows = entering(as_source(X), weights, OF_DENSITIES)
-    if rows.shape[0] == 1 and score is _score_bits and groups is None:
-        row = next(iter(blocks(rows, 1)))
+    source = as_source(X)
+    if source.shape[0] == 1 and score is _score_bits and groups is None:
+        row = entered(source.take(slice(1)), weights, OF_DENSITIES)
         if not np.isnan(row).any():
             yield _score_row(weights, get_backend(backend), row)
             return
+    rows = entering(source, weights, OF_DENSITIES)
     machine = double_machine(weights, backend)
     for block in blocks(rows, max(1, min(MAX_ROWS, BLOCK_BYTES // (8 * 4 * sum(machine.W.shape))))):
         v = machine.bk.asarray(block, dtype=np.float64)
@@ -157,20 +158,27 @@ def _groups(weights: Weights) -> list[slice]:
 def _score_row(weights: Weights, bk: Backend, row: Array) -> Float64Array:
     """Return the terms of one row of Bernoulli units.
 
-    The hidden inputs need the weights of the units that are not 0. Converting all of them to float64, as for many rows,
-    would take as long as all else.
+    The product, and the log-odds where loops are compiled, are computed in the dtype of the weights: converting these
+    to float64, as for many rows, would take as long as all else.
     """
-    on = np.flatnonzero(row[0])
-    x = row[:, on].astype(np.float64) @ weights.W[on].astype(np.float64) + weights.hbias
+    W = bk.asarray(weights.W)
+    x = bk.asarray(row, dtype=W.dtype) @ W + bk.asarray(weights.hbias)
     v, x = (bk.asarray(values, dtype=np.float64) for values in (row, x))
-    odds = bk.log_odds(x, v, bk.asarray(weights.W), bk.xp.empty_like(v))
+    odds = bk.log_odds(x, v, W, bk.xp.empty_like(v))
     odds += bk.asarray(weights.vbias, dtype=np.float64)
     return np.asarray(bk.to_numpy(_log_p(bk, v, odds)))
 
 
 def _log_p(bk: Backend, v: DeviceArray, odds: DeviceArray) -> DeviceArray:
-    """Return log p(v) of units, given the log-odds of their state 1."""
-    return -(v * bk.xp.logaddexp(0 * odds, -odds) + (1 - v) * bk.xp.logaddexp(0 * odds, odds))
+    """Return log p(v) of units, given the log-odds of their state 1.
+
+    It is ``-v softplus(-odds) - (1 - v) softplus(odds)``, where ``softplus(z)`` is ``max(z, 0) + log(1 + exp(-|z|))``.
+    """
+    xp = bk.xp
+    found = xp.where(odds > 0, 1 - v, -v)
+    found *= odds  # the larger of 0 and the input
+    found += xp.log1p(xp.exp(-xp.abs(odds)))
+    return -found
 
 
 def _score_bits(

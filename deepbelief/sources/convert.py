@@ -8,7 +8,7 @@ import numpy as np
 from deepbelief.errors import DataError
 from deepbelief.sources.h5 import HDF5Source
 from deepbelief.sources.parquet import ParquetSource
-from deepbelief.sources.rows import ArraySource, RowSource
+from deepbelief.sources.rows import ArraySource, HostRows, RowSource
 from deepbelief.sources.sparse_rows import SparseSource
 from deepbelief.sources.zarr import ZarrSource
 from deepbelief.typing import RowsLike
@@ -34,7 +34,8 @@ def is_stored(X: RowsLike) -> bool:
 
 def is_source(X: RowsLike) -> TypeGuard[RowSource]:
     """Return whether ``X`` is a `RowSource`; data frames and other array-likes have a different ``take``."""
-    return hasattr(X, "take") and not hasattr(X, "__array__") and isinstance(X, RowSource)
+    # The check of a protocol takes a tenth of the time in which one row is scored.
+    return isinstance(X, HostRows) or (hasattr(X, "take") and not hasattr(X, "__array__") and isinstance(X, RowSource))
 
 
 def as_source(X: RowsLike) -> RowSource:

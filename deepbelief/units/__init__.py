@@ -100,6 +100,10 @@ def get_unit(spec: str | Unit) -> Unit:
             raise SettingError(f"the unit type {type(spec).__name__} must define {', '.join(missing)}")
         _COMPLETE.add(type(spec))
         return spec
+    kind = UNITS.get(spec)
+    if kind in _COMPLETE and not hasattr(kind, "parsed"):
+        found: Unit = kind()
+        return found
     name, colon, text = spec.partition(":")
     parsed = getattr(UNITS.get(name), "parsed", None)
     if name not in UNITS or (colon and text and parsed is None):
