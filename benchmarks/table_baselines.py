@@ -185,6 +185,15 @@ def rows_of_rbm(frame, n, seed):
     return RBM(random_state=seed).fit(frame).sample(n, missing=True, random_state=seed)
 
 
+def rows_of_matched_rbm(frame, n, seed):
+    """Draw from an `RBM` at a temperature of 0.9, with the pairwise moments of the training rows.
+
+    These are not samples of the model.
+    """
+    how = {"temperature": 0.9, "match": frame}
+    return RBM(random_state=seed).fit(frame).sample(n, missing=True, random_state=seed, **how)
+
+
 def rows_of_columns(frame, n, seed):
     """Draw each column on its own."""
     rng = np.random.default_rng(seed)
@@ -232,6 +241,7 @@ def rows_of_sdv(name):
 
 SYNTHESISERS = {
     "RBM": rows_of_rbm,
+    "RBM, temperature 0.9, match": rows_of_matched_rbm,
     "independent columns": rows_of_columns,
     "Gaussian copula": rows_of_copula,
 }

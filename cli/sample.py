@@ -61,6 +61,12 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
     is_flag=True,
     help="Also sample which values of a table are missing.",
 )
+@option(
+    "--match",
+    metavar="FILE",
+    help="For models of tables with one hidden layer: match means and pairwise moments of these rows, usually the "
+    "training rows. Such rows are not samples of the model.",
+)
 @seed_option
 @option(
     "--out",
@@ -73,7 +79,8 @@ FORMATS = (".npy", ".csv", ".h5", ".png")
 @force_option
 def command(
     model: str, n: int, steps: int | None, method: str | None, temperature: float, clamp: dict[str, str] | None,
-    missing: bool, seed: int | None, out: str | None, shape: tuple[int, int] | str, backend: str, force: bool,
+    missing: bool, match: str | None, seed: int | None, out: str | None, shape: tuple[int, int] | str, backend: str,
+    force: bool,
 ) -> None:  # fmt: skip
     """Draw rows from MODEL by Gibbs sampling in its top RBM and a downward pass through the means of the layers below.
 
@@ -90,12 +97,13 @@ def command(
       deepbelief sample titanic.h5 --n 500 --out synthetic.csv
       deepbelief sample titanic.h5 --n 500 --missing --out synthetic.csv
       deepbelief sample titanic.h5 --clamp sex=female,age=30 --out women.csv
+      deepbelief sample titanic.h5 --n 500 --match titanic.csv --out synthetic.csv
     """  # noqa: D301
-    check_given(model)
+    check_given(model, match)
     from deepbelief.estimators.views import sample_rows
     from deepbelief.seeds import run_seed
 
-    from ._inputs import read_model
+    from ._inputs import data_for, read_model
 
     seed = run_seed(seed)
     ending = "" if out is None else check_format(out, (*FORMATS, *TABLE_FORMATS[1:], *FASTA_FORMATS))
@@ -108,18 +116,19 @@ def command(
     check_missing(loaded.schema, missing=missing)
     steps = steps if steps is not None else 50 if loaded.is_sequences else 1000
     if loaded.is_sequences:
-        check_sequences(temperature, method, ending, clamp)
+        check_sequences(temperature, method, ending, {"clamp": clamp, "match": match})
     else:
         if ending == ".png":
             check_image(loaded, shape)
         check_model(loaded)
     if out != STDOUT:
-        check_output(out, force=force, inputs=(model,))
+        check_output(out, force=force, inputs=(model, match))
     if loaded.is_sequences:
         rows = loaded.estimator.sample(n, gibbs_steps=steps, random_state=seed)
     else:
         how: StrDict = {"n_steps": steps, "method": method or "auto", "temperature": temperature, "missing": missing}
         how["clamp"] = None if clamp is None else clamped_values(loaded.schema, clamp)
+        how["match"] = None if match is None else data_for(loaded, match)[0].rows
         rows = sample_rows(loaded.estimator, n, **how, random_state=seed, backend=backend)
     write_samples(out, ending, loaded, rows, shape)
     columns = f"{rows.shape[1]} features" if loaded.schema is None else f"{len(loaded.schema.columns)} columns"
@@ -165,9 +174,15 @@ def check_missing(schema: Schema | None, *, missing: bool) -> None:
         )
 
 
-def check_sequences(temperature: float, method: str | None, ending: str, clamp: dict[str, str] | None) -> None:
-    """Refuse a temperature or a method for frames, and find out first whether a picture of them can be drawn."""
-    refused = {"temperature": temperature != 1, "method": method is not None, "clamp": clamp is not None}
+def check_sequences(temperature: float, method: str | None, ending: str, of_tables: StrDict) -> None:
+    """Refuse options of rows for frames, and find out first whether a picture of them can be drawn.
+
+    Raises
+    ------
+    SettingError
+    """
+    refused = {"temperature": temperature != 1, "method": method is not None}
+    refused |= {name: value is not None for name, value in of_tables.items()}
     for name, given in refused.items():
         if given:
             raise SettingError(f"--{name} is for models of rows; leave it out for a model of sequences")

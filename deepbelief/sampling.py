@@ -104,7 +104,7 @@ def sample(
         raise SettingError(unknown("method", method, METHODS))
     known = ladder is not None and "ladder_W" in ladder
     if method == "gibbs" or (method == "auto" and not known):
-        h = _plain(top, bk.asarray(states, dtype=top.dtype).copy(), n_steps, rng, held)
+        h = run_chains(top, bk.asarray(states, dtype=top.dtype).copy(), n_steps, rng, held)
     else:
         h = _tempered(top, len(states), n_steps, rng, held, ladder if known and method != "pt" else None)
     if len(stack) == 1 and temperature != 1:
@@ -112,8 +112,22 @@ def sample(
     return bk.to_numpy(rows_below(stack, h, bk))
 
 
-def _plain(top: Machine, h: DeviceArray, n_steps: int, rng: Rng, held: Held | None) -> DeviceArray:
-    """Move hidden states by Gibbs steps, in place."""
+def run_chains(top: Machine, h: DeviceArray, n_steps: int, rng: Rng, held: Held | None = None) -> DeviceArray:
+    """Move hidden states by Gibbs steps, in place, and return them.
+
+    Parameters
+    ----------
+    top : Machine
+    h : device array of shape (n_chains, n_hidden)
+    n_steps : int
+    rng : Rng
+    held : Held, optional
+        Clamped visible states.
+
+    Returns
+    -------
+    device array of shape (n_chains, n_hidden)
+    """
     v = top.bk.xp.empty((len(h), top.W.shape[0]), top.dtype)
     for _ in range(n_steps):
         top.sample_visible(h, rng, v)

@@ -46,6 +46,7 @@ ORDER = [
     "likelihood",
     "health",
     "sampling",
+    "reweighting",
     "hdf5",
     "checkpoints",
     "communicator",

@@ -202,6 +202,19 @@ def test_columns_can_be_clamped(folder, tmp_path):
     assert (pd.read_csv(tmp_path / "s.csv")["count"] == 2.5).all()
 
 
+def test_samples_match_the_rows_of_a_file(folder, tmp_path):
+    green = mixed().query("colour == 'green' or count == 3")
+    green.to_csv(tmp_path / "green.csv", index=False)
+    asked = ("sample", folder / "t.h5", "--n", 300, "--steps", 100, "--seed", 1)
+    good(*asked, "--match", tmp_path / "green.csv", "--out", tmp_path / "s.csv")
+    share = (green["colour"] == "green").sum() / green["colour"].notna().sum()
+    assert (pd.read_csv(tmp_path / "s.csv")["colour"] == "green").mean() == pytest.approx(share, abs=0.1)
+    assert share > 0.6  # a third of the training rows
+    assert "give either --clamp or --match" in bad(*asked, "--match", tmp_path / "green.csv", "--clamp", "good=True")
+    assert "--match needs plain Gibbs" in bad(*asked, "--match", tmp_path / "green.csv", "--method", "pt")
+    assert "no such" in bad(*asked, "--match", tmp_path / "none.csv")
+
+
 def test_categories_that_are_numbers_are_clamped_by_their_value():
     column = Column("n", "category", "float64", (0.1, 1234567.0, 1234568.0))
     schema = Schema((column,), "array")

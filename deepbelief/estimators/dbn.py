@@ -163,7 +163,7 @@ class DBN(
 
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
-        clamp: RowsLike = None, missing: bool = False, random_state: RandomState = None,
+        clamp: RowsLike = None, missing: bool = False, match: RowsLike = None, random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
         """Draw rows from the model by Gibbs sampling in the top RBM and a downward pass through the means.
 
@@ -183,6 +183,8 @@ class DBN(
             As in `RBM.sample`; for a network with one hidden layer only.
         missing : bool, default=False
             For models of tables only, as in `RBM.sample`.
+        match : table, optional
+            As in `RBM.sample`; for a network with one hidden layer only.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.
 
@@ -197,7 +199,7 @@ class DBN(
         check_generative(self.stack_, self.pretraining)
         return drawn(
             self, self.stack_, self._h_states, n_samples, n_steps=n_steps, method=method, temperature=temperature,
-            clamp=clamp, missing=missing, random_state=random_state,
+            clamp=clamp, missing=missing, match=match, random_state=random_state,
         )  # fmt: skip
 
     @available_if(_has_likelihood)  # type: ignore[untyped-decorator]

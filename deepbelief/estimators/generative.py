@@ -9,13 +9,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from deepbelief.backends import Backend
 from deepbelief.components.multi_prediction import PARTS, MultiPrediction
 from deepbelief.errors import DataError, Mention, SettingError, unknown
-from deepbelief.estimators.base import check_backend, check_number, first_layer, next_stream, on_device
+from deepbelief.estimators.base import check_backend, check_number, check_rows, first_layer, next_stream, on_device
 from deepbelief.estimators.fitted import FittedState
-from deepbelief.estimators.tables import clamped, completed, decoded, encoded, in_order, schema_of
+from deepbelief.estimators.tables import clamped, completed, decoded, encoded, in_order, is_mixed, schema_of
 from deepbelief.layer import LayerState
 from deepbelief.machine import Machine
+from deepbelief.reweighting import matched_rows
 from deepbelief.sampling import check_generative, fill_in, sample
 from deepbelief.sources import OF_DENSITIES, check_groups, entered, entering, is_source
+from deepbelief.sources.schema import Schema
 from deepbelief.stack import Stack, Weights
 from deepbelief.training import BLOCK_ROWS
 from deepbelief.typing import Array, DtypeLike, Estimator, RandomState, RowsLike, StrDict
@@ -33,7 +35,7 @@ class GenerativeMixin:
 
     def sample(
         self, n_samples: int = 1, *, n_steps: int = 1000, method: str = "auto", temperature: float = 1.0,
-        clamp: RowsLike = None, missing: bool = False, random_state: RandomState = None,
+        clamp: RowsLike = None, missing: bool = False, match: RowsLike = None, random_state: RandomState = None,
     ) -> RowsLike:  # fmt: skip
         """Draw rows from the model, by plain Gibbs sampling or along a ladder of machines.
 
@@ -57,6 +59,12 @@ class GenerativeMixin:
         missing : bool, default=False
             For models of tables only: also draw which values are missing, as in the training rows. Columns in
             which less than 5 % of the values, or fewer than 10, are missing there stay complete.
+        match : table, optional
+            For models of tables of mixed columns only: rows, usually the training rows, whose means and pairwise
+            moments the samples match. Such samples are not samples of the model. 10,000 rows of the model, drawn by
+            plain Gibbs sampling, get factors exp(lambda . f(v)), and the samples are drawn from them by these factors.
+            f(v) contains features of each column and their products for each pair of columns, and lambda maximises the
+            likelihood of the rows under a standard normal prior. Not with ``clamp``, or a ladder of machines.
         random_state : int, Generator or None
             None: continue with the model's own stream, so that two calls differ.
 
@@ -83,7 +91,7 @@ class GenerativeMixin:
         check_number("n_samples", n_samples, low=1, integer=True)
         return drawn(
             self, Stack((self.weights_,)), self.h_samples_, n_samples, n_steps=n_steps, method=method,
-            temperature=temperature, clamp=clamp, missing=missing, random_state=random_state,
+            temperature=temperature, clamp=clamp, missing=missing, match=match, random_state=random_state,
             ladder=self._state.arrays.get("gradient"),
         )  # fmt: skip
 
@@ -238,7 +246,7 @@ def _filled(weights: Weights, rows: Array, bk: Backend, seed: np.random.SeedSequ
 
 def drawn(
     model: Estimator, stack: Stack, states: Array, n_samples: int, *, n_steps: int, method: str, temperature: float,
-    clamp: RowsLike, missing: bool, random_state: RandomState, labels: Array | None = None,
+    clamp: RowsLike, missing: bool, random_state: RandomState, match: RowsLike = None, labels: Array | None = None,
     ladder: Mapping[str, Array] | None = None,
 ) -> RowsLike:  # fmt: skip
     """Draw rows from the layers of a fitted estimator, for its method ``sample``.
@@ -250,7 +258,7 @@ def drawn(
     states : ndarray of shape (n_rows, n_top)
         Hidden states to start from, used in turn.
     n_samples : int
-    n_steps, method, temperature, clamp, missing, random_state
+    n_steps, method, temperature, clamp, missing, random_state, match
         As in `RBM.sample`.
     labels : ndarray of shape (n_samples, n_labels), optional
         Labels that follow the columns of each row in the first layer; they are clamped, and not returned.
@@ -264,6 +272,15 @@ def drawn(
     check_number("n_steps", n_steps, low=1, integer=True)
     check_number("temperature", temperature, low=0, open_low=True)
     bk, weights, schema = check_backend(model.backend, None), stack.layers[0], schema_of(model)
+    if match is not None:
+        given, schema = _rows_to_match(model, stack, match, bk, clamp=clamp, method=method)
+        seed = next_stream(model, "sample", random_state)
+        decoding, choice = seed.spawn(2)
+        rows = matched_rows(
+            weights, states, given, schema, n_samples, int(n_steps), bk, bk.rng(seed), temperature=float(temperature),
+            random=np.random.default_rng(choice),
+        )  # fmt: skip
+        return decoded(model, rows, decoding, gaps=missing)
     values, n_labels = None, 0 if labels is None else labels.shape[1]
     if clamp is not None and len(stack) > 1:
         raise SettingError(Mention("clamp"), f" is for models with one hidden layer, got {len(stack)}")
@@ -285,6 +302,25 @@ def drawn(
     )  # fmt: skip
     rows = rows if held is None else np.where(np.isnan(held), rows, held).astype(rows.dtype)
     return decoded(model, rows[:, : stack.sizes[0] - n_labels], seed.spawn(1)[0], gaps=missing, clamp=values)
+
+
+def _rows_to_match(
+    model: Estimator, stack: Stack, match: RowsLike, bk: Backend, *, clamp: RowsLike, method: str
+) -> tuple[Array, Schema]:  # fmt: skip
+    """Return the rows of visible units whose moments samples match, and the schema of their table."""
+    schema = schema_of(model)
+    if schema is None or not is_mixed(schema):
+        raise SettingError(Mention("match"), " is for models of tables of mixed columns")
+    if len(stack) > 1:
+        raise SettingError(Mention("match"), f" is for models with one hidden layer, got {len(stack)}")
+    if clamp is not None:
+        raise SettingError("give either ", Mention("clamp"), " or ", Mention("match"), ", not both")
+    if method not in ("auto", "gibbs"):
+        raise SettingError(
+            Mention("match"), " needs plain Gibbs sampling, got ", Mention("method", method), ": use 'gibbs'"
+        )
+    source = check_rows(model, match, bk, reset=False, min_rows=2)
+    return np.asarray(source.take(slice(0, source.shape[0])), dtype=stack.layers[0].W.dtype), schema
 
 
 def _clamped(clamp: RowsLike, n_samples: int, n_columns: int, dtype: DtypeLike) -> Array:

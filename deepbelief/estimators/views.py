@@ -136,6 +136,7 @@ def sample_rows(
     start: RowsLike = None,
     clamp: RowsLike = None,
     missing: bool = False,
+    match: RowsLike = None,
 ) -> Array:
     """Draw rows from a model, or from its layers before fine-tuning.
 
@@ -161,6 +162,8 @@ def sample_rows(
         As in `RBM.sample`; for models that have it.
     missing : bool, default=False
         For models of tables only: also draw which values are missing, as in the training rows.
+    match : table or RowSource, optional
+        As in `RBM.sample`; for models that have it.
 
     Returns
     -------
@@ -178,9 +181,12 @@ def sample_rows(
         asked = np.resize(model.classes_, n_samples) if hasattr(model, "classes_") else n_samples
         how = {"n_steps": n_steps, "method": method, "temperature": temperature, "random_state": random_state}
         how |= {"clamp": clamp} if clamp is not None else {}
+        how |= {"match": match} if match is not None else {}
         return model.sample(asked, **how, **({"missing": True} if missing else {}))  # type: ignore[no-any-return]
-    if clamp is not None:
-        raise SettingError(Mention("clamp"), f" is for models that sample rows themselves, got {type(model).__name__}")
+    for name, given in {"clamp": clamp, "match": match}.items():
+        if given is not None:
+            kind = type(model).__name__
+            raise SettingError(Mention(name), f" is for models that sample rows themselves, got {kind}")
     check_number("n_steps", n_steps, low=1, integer=True)
     check_number("temperature", temperature, low=0, open_low=True)
     stack, bk = pretrained_layers(model), _backend(model, backend)
