@@ -5,7 +5,8 @@
         [--split families|rows]
 
 FOLDER holds CSV files with text, numbers, booleans and missing values. Text columns with more than 100 different values
-are left out. All models have their defaults; `table_baselines.py` has the other imputers and synthesisers.
+are left out. All models have their defaults, and one arm draws with `match` and a temperature; `table_baselines.py` has
+the other imputers and synthesisers.
 
 ``impute``: cells are removed and filled in, and the model sees nothing but the rows with holes. A share of 10 or 30 %
 is removed completely at random, or by the value of another column: each column is paired with another one, and a cell
