@@ -275,26 +275,35 @@ EXPORT void softmax(float *x, const float *bias, const int64_t *sizes, float *ro
     share_rows(softmax_part, &job, rows, width, FEW_COMPUTED);
 }
 
-/* Write 1 for the first value of each group at which the cumulated p reaches 1 - u of the total, else 0. */
+/* Write 1 for the first value of a group at which the cumulated p reaches 1 - u of the total, in some rows at once:
+   each addition waits for the one before. */
+INLINE void draw_one_of(const float *restrict p, const float *restrict u, float *restrict out, int rows, int64_t n,
+                        int64_t groups, int64_t width) {
+    float sum[PIECE_ROWS] = {0}, so_far[PIECE_ROWS] = {0}, reached[PIECE_ROWS];
+    int32_t chosen[PIECE_ROWS] = {0};
+    for (int64_t j = 0; j < n; j++)
+        for (int r = 0; r < rows; r++) sum[r] += p[r * width + j];
+    for (int r = 0; r < rows; r++) reached[r] = (1.0f - u[r * groups]) * sum[r];
+    for (int64_t j = 0; j < n; j++)
+        for (int r = 0; r < rows; r++) {
+            so_far[r] += p[r * width + j];
+            chosen[r] += so_far[r] < reached[r];
+        }
+    for (int r = 0; r < rows; r++)
+        if (chosen[r] < n) out[r * width + chosen[r]] = 1.0f;
+}
+
+/* Do this for each group and row; 0 for the other values. */
 LOOP void one_hot_rows(const float *restrict p, const float *restrict u, const int64_t *restrict sizes,
                        float *restrict out, int64_t rows, int64_t groups, int64_t width) {
     memset(out, 0, (size_t)(rows * width) * sizeof *out);
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t g = 0; g < groups; g++) {
-            const int64_t n = sizes[g];
-            float sum = 0.0f;
-            for (int64_t j = 0; j < n; j++) sum += p[j];
-            const float reached = (1.0f - *u++) * sum;
-            float so_far = 0.0f;
-            int64_t chosen = 0;
-            for (int64_t j = 0; j < n; j++) {
-                so_far += p[j];
-                chosen += so_far < reached;
-            }
-            if (chosen < n) out[chosen] = 1.0f;
-            p += n;
-            out += n;
-        }
+    int64_t r = 0;
+    for (; r + PIECE_ROWS <= rows; r += PIECE_ROWS)
+        for (int64_t g = 0, at = r * width; g < groups; at += sizes[g++])
+            draw_one_of(p + at, u + r * groups + g, out + at, PIECE_ROWS, sizes[g], groups, width);
+    for (; r < rows; r++)
+        for (int64_t g = 0, at = r * width; g < groups; at += sizes[g++])
+            draw_one_of(p + at, u + r * groups + g, out + at, 1, sizes[g], groups, width);
 }
 
 static void one_hot_part(void *job, int64_t a, int64_t b, int slot) {

@@ -127,14 +127,18 @@ def _of_gappy_block(block: FloatArray) -> tuple[FloatArray, FloatArray, FloatArr
     The mean is that beyond the first value that is there.
     """
     missing = np.isnan(block)
-    counts = (~missing).sum(axis=0).astype(np.float64)
+    counts = len(block) - np.count_nonzero(missing, axis=0).astype(np.float64)
     first = block[np.argmin(missing, axis=0), np.arange(block.shape[1])].astype(np.float64)
     first[counts == 0] = 0
     with np.errstate(over="ignore", invalid="ignore"):
-        beyond = np.where(missing, 0.0, block - first)
+        beyond = block - first
+        np.putmask(beyond, missing, 0.0)
         mean = beyond.sum(axis=0) / np.maximum(counts, 1)
-        squares = np.square(np.where(missing, 0.0, beyond - mean)).sum(axis=0)
-    low, high = np.where(missing, np.inf, block).min(axis=0), np.where(missing, -np.inf, block).max(axis=0)
+        beyond -= mean
+        np.putmask(beyond, missing, 0.0)
+        squares = np.einsum("ij,ij->j", beyond, beyond)
+    low, high = np.fmin.reduce(block, axis=0), np.fmax.reduce(block, axis=0)
+    low[counts == 0], high[counts == 0] = np.inf, -np.inf
     return counts, first + mean, squares, low, high
 
 

@@ -80,12 +80,15 @@ class Softmax(LinearUnit):
         Missing groups (NaN) are valid.
         """
         found = outside(block)
-        for s in self._slices(block.shape[1]) if found is None else ():
-            wrong = np.flatnonzero(np.abs(block[:, s].sum(axis=1) - 1) > SUM_TOLERANCE)
-            if wrong.size and (found is None or wrong[0] < found.row):
-                total = block[wrong[0], s].sum()
-                found = Foreign(int(wrong[0]), s.start, f"its softmax group of {s.stop - s.start} sums to {total:g}")
-        return found
+        if found is not None:
+            return found
+        slices = self._slices(block.shape[1])
+        totals = np.add.reduceat(block, [s.start for s in slices], axis=1)
+        wrong = np.argwhere(np.abs(totals - 1) > SUM_TOLERANCE)
+        if not len(wrong):
+            return None
+        (row, group), s = wrong[0], slices[wrong[0][1]]
+        return Foreign(int(row), s.start, f"its softmax group of {s.stop - s.start} sums to {totals[row, group]:g}")
 
     def mean(self, bk: Backend, x: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Replace ``x`` by the probabilities within each group."""
