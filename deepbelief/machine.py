@@ -179,12 +179,13 @@ class Machine:
         offsets : tuple of arrays of shape (n_visible,) and (n_hidden,), optional
             Subtracted from ``v`` and ``h`` in place.
         """
+        xp = self.bk.xp
         negative = -row_weight
-        self.bk.matmul(negative[:, 0], v, out[1])
+        xp.matmul(negative[:, 0], v, out=out[1])
         if offsets is None:
             self.bk.weigh(h, negative, out=out[2])
         else:
-            self.bk.matmul(negative[:, 0], h, out[2])
+            xp.matmul(negative[:, 0], h, out=out[2])
             v -= offsets[0]
             h -= offsets[1]
             h *= negative

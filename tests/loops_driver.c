@@ -97,8 +97,6 @@ static uint64_t run(void) {
     float *weight = numbers(ROWS, 6), *sums = numbers(WIDTH, 7);
     weigh(z, weight, sums, ROWS, WIDTH);
     KEEP(sums, WIDTH);
-    sum_rows(z, weight, sums, ROWS, WIDTH);
-    KEEP(sums, WIDTH);
     momentum_step(x, y, z, 0.1f, 0.9f, 1e-3f, 1.0f, N);
     settle(x, y, 1e-3f, N);
     for (int i = 0; i < N; i++) out[i] = out[i] * out[i];

@@ -39,15 +39,6 @@ def test_products_are_those_of_float64():
         np.testing.assert_allclose(out, exact(left, right), **CLOSE, err_msg=str((m, k, n)))
 
 
-def test_sums_of_rows_are_those_of_float64():
-    bk = get_backend("numpy")
-    for n_rows, width in pairs(SIZES, SIZES):
-        n, k = SIZES[n_rows], SIZES[width]
-        weight, x, out = numbers(n), numbers(n, k, seed=1), np.full(k, np.nan, np.float32)
-        assert bk.matmul(weight, x, out) is out
-        np.testing.assert_allclose(out, exact(weight, x), **CLOSE, err_msg=str((n, k)))
-
-
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_a_step_along_a_product_is_that_along_its_values(nesterov):
     for m, k, n in shapes():
@@ -102,10 +93,7 @@ def test_which_products_are_taken(monkeypatch, width):
     assert not products.multiply(v.astype(float), W.astype(float), out.astype(float))
     assert not products.multiply(v, W, out[:50])
     assert not products.multiply(v, W[:100], out)
-    assert products.multiply(v[0], W, out[0])
-    assert not products.multiply(v[0], W[:100], out[0])
-    assert not products.multiply(v[0], W, out[0, :50])
-    assert not products.multiply(v[0], np.ascontiguousarray(W.T).T, out[0])
+    assert not products.multiply(v[0], W, out[0])
     monkeypatch.setattr(found, "multiplies", 0)
     assert not products.multiply(v, W, out)
 

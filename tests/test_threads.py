@@ -119,14 +119,6 @@ def weighed(found):
     return [x, out]
 
 
-def summed(found):
-    results = []
-    for width in (501, 1100):
-        results.append(np.empty(width, np.float32))
-        found.sum_rows(numbers(201, width), numbers(201, seed=1), results[-1])
-    return results
-
-
 def grouped(found):
     sizes = np.array([3, 20, 1, 477], np.int64)
     x, out = numbers(101, 501), np.empty((101, 501), np.float32)
@@ -202,7 +194,6 @@ CALLS = {
     "sigmoid_backward": backward("sigmoid_backward"),
     "gather": gathered,
     "weigh": weighed,
-    "sum_rows": summed,
     "softmax and one_hot": grouped,
     "momentum_step": stepped("momentum_step", 3, 0.1, 0.9, 1e-3, False),
     "momentum_step, Nesterov's": stepped("momentum_step", 3, 0.1, 0.9, 1e-3, True),
@@ -318,7 +309,7 @@ def test_each_thread_has_room_of_its_own(on_threads, name, slot):
 
 
 HELPED = (
-    "sigmoid", "sigmoid_backward", "gather", "sum_rows", "softmax and one_hot", "momentum_step", "settle", "adam_step",
+    "sigmoid", "sigmoid_backward", "gather", "softmax and one_hot", "momentum_step", "settle", "adam_step",
     "log_odds_of_rows", "log_odds_of_row", "softplus_sums", "multiply", "multiply_by_turned", "step_by_tiles",
 )  # fmt: skip
 

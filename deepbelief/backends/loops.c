@@ -382,40 +382,6 @@ EXPORT void weigh(float *x, const float *weight, float *out, int64_t rows, int64
     weigh_rows(x, weight, out, rows, width);
 }
 
-/* Write the sums of columns, each row times its weight; COLUMNS columns, or fewer. */
-LOOP void sum_columns(const float *restrict x, const float *restrict weight, float *restrict out, int64_t rows,
-                      int64_t width, int64_t columns) {
-    if (columns < COLUMNS) {
-        for (int64_t j = 0; j < columns; j++) out[j] = 0.0f;
-        for (int64_t r = 0; r < rows; r++, x += width)
-            for (int64_t j = 0; j < columns; j++) out[j] += weight[r] * x[j];
-        return;
-    }
-    float sum[COLUMNS] = {0};
-    for (int64_t r = 0; r < rows; r++, x += width)
-        for (int j = 0; j < COLUMNS; j++) sum[j] += weight[r] * x[j];
-    memcpy(out, sum, sizeof sum);
-}
-
-typedef struct {
-    const float *x, *weight;
-    float *out;
-    int64_t rows, width;
-} Summed;
-
-static void sum_part(void *job, int64_t a, int64_t b, int slot) {
-    const Summed *all = job;
-    (void)slot;
-    for (; a < b; a += COLUMNS)
-        sum_columns(all->x + a, all->weight, all->out + a, all->rows, all->width, b - a < COLUMNS ? b - a : COLUMNS);
-}
-
-/* Write the sum of the rows of x, each times its weight. */
-EXPORT void sum_rows(const float *x, const float *weight, float *out, int64_t rows, int64_t width) {
-    Summed job = {x, weight, out, rows, width};
-    share_in_pieces(sum_part, &job, width, COLUMNS, rows * width < FEW ? width + 1 : 0);
-}
-
 typedef struct {
     float *w, *first, *second; /* the optimizer's state of the same shape */
     const float *grad;

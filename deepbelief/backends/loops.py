@@ -27,7 +27,6 @@ ARGUMENTS: dict[str, list[object]] = {
     "sigmoid_backward": [P, P, P, N],
     "gather": [P, P, P, N, N, N],
     "weigh": [P, P, P, N, N],
-    "sum_rows": [P, P, P, N, N],
     "softmax": [P, P, P, P, N, N, N],
     "one_hot": [P, P, P, P, N, N, N],
     "momentum_step": [P, P, P, F, F, F, F, N],
@@ -114,10 +113,6 @@ class Loops(Extension):
     def weigh(self, x: Array, weight: Array, out: Array) -> None:
         """Multiply each row of ``x`` by its weight, and write the column sums of the result into ``out``."""
         self._c.weigh(at(x), at(weight), at(out), *x.shape)
-
-    def sum_rows(self, x: Array, weight: Array, out: Array) -> None:
-        """Write the sum of the rows of ``x``, each times its weight, into ``out``."""
-        self._c.sum_rows(at(x), at(weight), at(out), *x.shape)
 
     def softmax(self, x: Array, bias: Array, sizes: Array) -> None:
         """Replace each row of ``x`` by the softmax of ``x + bias`` within groups of these int64 sizes."""
@@ -308,8 +303,6 @@ def steps_are_right(loops: Loops) -> bool:
     loops.momentum_step(w, velocity, x, 0.5, 0.25, 0, False)
     loops.weigh(x.copy(), np.full(2, 2, f32), sums)
     right += [np.allclose(w, 0.75 * x), np.allclose(sums, 2 * x.sum(axis=0), atol=1e-5)]
-    loops.sum_rows(x, np.full(2, 3, f32), sums)
-    right.append(np.allclose(sums, 3 * x.sum(axis=0), atol=1e-5))
     loops.adam_step(w, np.zeros(38, f32), np.zeros(38, f32), x, 1, 0, 1, 0, 1, 0, 0)
     right.append(np.allclose(w, 0.75 * x - np.sign(x)))
     double, v, odds = x.astype(np.float64), np.array([[0, 0.25], [1, 0]]), np.empty((2, 2))

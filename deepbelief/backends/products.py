@@ -37,14 +37,8 @@ LIMITS = {32: Limits(256, 256, 512, 2**15, 2**21), 64: Limits(200, 256, 512, 2**
 def multiply(left: Array, right: Array, out: Array) -> bool:
     """Write ``left @ right`` into ``out`` where compiled loops are faster than the BLAS; return whether they were used.
 
-    ``left`` is a minibatch, and ``right`` are weights, by rows or by columns; or ``left`` is a vector.
+    ``left`` is a minibatch, and ``right`` are weights, by rows or by columns.
     """
-    if left.ndim == 1:
-        found = loops_for(left, right, out)
-        if found is None or right.ndim != 2 or len(left) != len(right) or out.shape != right.shape[1:]:
-            return False
-        found.sum_rows(right, left, out)
-        return True
     if left.ndim != 2 or right.ndim != 2:
         return False
     turned = not right.flags.c_contiguous
