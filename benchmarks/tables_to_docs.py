@@ -436,8 +436,13 @@ def softmax_speed() -> str:
 
 def peers() -> str:
     """An epoch beside other packages."""
-    rows = [[name, f"{r['of_ours']['median_s']:.2f}"] for name, r in read("peers")["results"].items()]
-    return table(["784 x 500, batch 100, float32", "time as a multiple of deepbelief's"], rows)
+    shapes = read("peers")["results"]
+    names = dict.fromkeys(name for results in shapes.values() for name in results)
+    rows = [
+        [name, *(f"{r[name]['of_ours']['median_s']:.2f}" if name in r else "" for r in shapes.values())]
+        for name in names
+    ]
+    return "Times as multiples of deepbelief's, float32.\n\n" + table(["", *shapes], rows)
 
 
 def presets() -> str:
