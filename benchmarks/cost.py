@@ -1,12 +1,13 @@
 """Predicted and measured cost of runs that no constant was fitted to, and a simulation of many workers.
 
-    python benchmarks/cost.py runs        eight runs: seconds, and peak memory
-    python benchmarks/cost.py rounds      round times of averaging at 2 and 4 workers (processes of this machine)
+    OPENBLAS_NUM_THREADS=1 python benchmarks/cost.py runs   eight runs: seconds, and peak memory
+    python benchmarks/cost.py rounds      round times of averaging at 2 and 4 workers
     python benchmarks/cost.py simulate    4 to 1,000 workers, and 10^9 rows x 784; uses what `rounds` measured
 
 The machine's constants are measured before and after each run, so that both see the same load. Seconds of a run are
-those of its processor (all threads), which other processes disturb least; wall seconds stand beside them. Peak memory
-is VmHWM of the process (Linux) that trains. Rounds are told in wall seconds.
+those of its processor, all threads, which other processes disturb least; wall seconds stand beside them. With more than
+one thread of the BLAS they are not comparable: threads that wait count too. Peak memory is VmHWM of the process (Linux)
+that trains. Rounds are told in wall seconds, and their workers are processes of this machine.
 """
 
 import argparse
