@@ -100,7 +100,7 @@ def test_clamped_columns_are_held(rbm):
 
 def test_columns_are_clamped_in_networks_and_below_labels(rbm):
     table = mixed()
-    template = RBM(n_iter=300)
+    template = RBM(n_iter=600)
     dbn = DBN((16,), rbm=template, random_state=0).fit(table)
     joint = RBMClassifier(16, rbm=template, random_state=0).fit(table.drop(columns="good"), table["good"])
     for drawn in (
@@ -109,12 +109,12 @@ def test_columns_are_clamped_in_networks_and_below_labels(rbm):
     ):
         assert (drawn["colour"] == "blue").all()
         assert (drawn["count"] == 2).all()
-        # A third for independent columns, 0.82 to 0.89 here by the seed of the training: five standard errors apart.
-        assert (drawn["size"] > 12).mean() > 0.65
+        # All rows of the table, a third for independent columns, 0.89 to 0.91 here by the seed of the training.
+        assert (drawn["size"] > 12).mean() > 0.8
     drawn = joint.sample([True, False] * 100, n_steps=50, clamp={"count": 1}, random_state=0)
     good = drawn[::2]["colour"] == "green"  # the labels stay clamped too
     other = drawn[1::2]["colour"] == "green"
-    assert good.mean() > 0.7 > 0.3 > other.mean()
+    assert good.mean() > 0.8 > 0.2 > other.mean()
     with pytest.raises(SettingError, match="clamp is for models with one hidden layer, got 2"):
         DBN((4, 3), rbm=RBM(n_iter=1), random_state=0).fit(table).sample(clamp={"colour": "blue"})
     numbers = RBMClassifier(4, rbm=RBM(n_iter=1), random_state=0).fit(

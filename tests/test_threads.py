@@ -241,6 +241,19 @@ def test_each_value_meets_the_bias_of_its_column(on_threads, n):
     np.testing.assert_allclose(p, 1 / (1 + np.exp(-(x + bias))), rtol=1e-5)
 
 
+@pytest.mark.parametrize("n_rows", [1, 3, 4, 7, 9])
+def test_each_group_is_drawn_by_its_own_number(n_rows):
+    sizes, rng = np.array([2, 21, 5]), np.random.default_rng(0)
+    p, u = rng.random((n_rows, 28), np.float32), rng.random((n_rows, 3), np.float32)
+    out, wanted = np.full_like(p, np.nan), np.zeros_like(p)
+    loops.load().one_hot(p, u, sizes, out)
+    for row in range(n_rows):
+        for group, (start, stop) in enumerate(((0, 2), (2, 23), (23, 28))):
+            so_far = np.cumsum(p[row, start:stop], dtype=np.float64)
+            wanted[row, start + np.argmax(so_far >= (1.0 - u[row, group]) * so_far[-1])] = 1
+    np.testing.assert_array_equal(out, wanted)
+
+
 def test_numbers_of_rows_that_do_not_exist_give_the_nearest_ones():
     table, out = numbers(400, 3), np.empty((5, 3), np.float32)
     loops.load().gather(table, np.array([-(2**40), -1, 7, 400, 2**40]), out)

@@ -33,8 +33,8 @@ Ranges start at multiples of the vector width, so that the division of work does
 
 #include "crew.h"
 
-#define PIECE_ROWS 4             /* rows of a piece of work */
-#define PIECE_VALUES 8192        /* values of a piece of a long array */
+#define PIECE_ROWS 4       /* rows of a piece of work */
+#define PIECE_VALUES 8192  /* values of a piece of a long array */
 #define VECTORS 1024       /* values of a long array taken together: a multiple of every vector width */
 #define COLUMNS 64         /* the same, where columns are summed */
 #define FEW 32768          /* values below which one thread is as fast */

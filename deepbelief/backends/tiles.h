@@ -23,9 +23,9 @@ INLINE void NAMED(add_values)(const float *const rows[TALL], int64_t at, const V
     }
 }
 
-/* Compute a tile: these rows, whose values are `step` apart, times a panel, or the first vector of its columns.
+/* Compute a tile: these rows times a panel, or the first vector of its columns.
    Meanwhile the processor fetches columns of a matrix from `next` on: one row of it during eight of the panel. */
-INLINE void NAMED(multiply_tile)(const float *const rows[TALL], int64_t step, const float *restrict panel,
+INLINE void NAMED(multiply_tile)(const float *const rows[TALL], const float *restrict panel,
                                  int64_t depth, int broad, const float *next, int64_t width, Vector tile[TALL][2]) {
     const Vector *columns = (const Vector *)panel;
     Vector sum[TALL][2];
@@ -38,10 +38,10 @@ INLINE void NAMED(multiply_tile)(const float *const rows[TALL], int64_t step, co
         for (int part = 0; part < 8; part++, k++, columns += 2) {
             __builtin_prefetch(columns + 2 * AHEAD);
             __builtin_prefetch(columns + 2 * AHEAD + 1);
-            NAMED(add_values)(rows, k * step, columns, broad, sum);
+            NAMED(add_values)(rows, k, columns, broad, sum);
         }
     }
-    for (; k < depth; k++, columns += 2) NAMED(add_values)(rows, k * step, columns, broad, sum);
+    for (; k < depth; k++, columns += 2) NAMED(add_values)(rows, k, columns, broad, sum);
     memcpy(tile, sum, sizeof sum);
 }
 
@@ -119,7 +119,7 @@ TILED void NAMED(multiply_panels)(const Factors *f, int64_t first, int64_t last)
                 Vector tile[TALL][2];
                 NAMED(find_rows)(f->a + top, i, f->m, f->k, rows);
                 if (i || wide < BROAD)
-                    NAMED(multiply_tile)(rows, 1, panel, depth, 1, next + (i / TALL - 1) * (depth / 8) * f->n, f->n, tile);
+                    NAMED(multiply_tile)(rows, panel, depth, 1, next + (i / TALL - 1) * (depth / 8) * f->n, f->n, tile);
                 else
                     NAMED(multiply_and_copy)(rows, b + column, f->n, panel, depth, tile);
                 const int64_t tall = f->m - i < TALL ? f->m - i : TALL;
@@ -192,9 +192,9 @@ TILED void NAMED(multiply_turned)(const Factors *f, int64_t first, int64_t last)
             float *out = f->out + i * f->n + column;
             for (int64_t j = 0; j < wide; j++) __builtin_prefetch(out + j * f->n, 1);
             if (wide > LANE)
-                NAMED(multiply_tile)(rows, 1, f->panels + i * f->depth, f->depth, 1, out, 0, tile);
+                NAMED(multiply_tile)(rows, f->panels + i * f->depth, f->depth, 1, out, 0, tile);
             else
-                NAMED(multiply_tile)(rows, 1, f->panels + i * f->depth, f->depth, 0, out, 0, tile);
+                NAMED(multiply_tile)(rows, f->panels + i * f->depth, f->depth, 0, out, 0, tile);
             NAMED(write_turned)(tile, out, f->n, tall, wide, f->top > 0);
         }
     }
