@@ -263,7 +263,7 @@ def choose_visible(
     _warn_of_constants(source, whole)
     unit.check_visible(len(statistics.min))
     if not unit.admits(statistics.min, statistics.max):
-        check_domain(source, unit, own, missing=missing)  # names the row and the column
+        check_domain(source, unit, own, missing=missing, finite=True)  # names the row and the column
     smoothed = smoothed_means(unit, statistics.mean, n).astype(dtype)
     if unit.standardises:
         by_column, others = unit.standardised(len(smoothed)), (0.0, 1.0) if own is None else own

@@ -127,8 +127,12 @@ static uint64_t run(void) {
     softplus_sums(y, weight, ROWS, WIDTH, 0);
     KEEP(weight, ROWS);
     double *mean = doubles(WIDTH, 16), *squares = doubles(WIDTH, 17);
-    float *low = numbers(WIDTH, 18), *high = numbers(WIDTH, 19);
-    column_statistics(y, mean, squares, low, high, ROWS, WIDTH);
+    float *low = numbers(WIDTH, 18), *high = numbers(WIDTH, 19), *first = numbers(WIDTH, 27);
+    int32_t *counts = malloc(WIDTH * sizeof *counts);
+    memcpy(out, y, N * sizeof *out);
+    for (int i = 0; i < N; i++) out[i] = out[i] < -0.5f || i % WIDTH == 7 ? NAN : out[i];
+    column_statistics(out, counts, first, mean, squares, low, high, ROWS, WIDTH);
+    KEEP(counts, WIDTH);
     KEEP(mean, WIDTH);
     KEEP(squares, WIDTH);
     KEEP(low, WIDTH);
@@ -176,7 +180,7 @@ static uint64_t run(void) {
     KEEP(z, N);
     KEEP(out, N);
     void *all[] = {x, y, z, bias, out, weight, sums, index, room, u, hidden, v, W, odds, space, mean,
-                   squares, low, high, own, common, square, ends, columns, ends64, columns64, places, places64, data,
+                   squares, low, high, first, counts, own, common, square, ends, columns, ends64, columns64, places, places64, data,
                    table, few, broad, panels, others, left, velocity, softplus, large, shares};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     return sum;

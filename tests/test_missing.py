@@ -1,5 +1,7 @@
 """Training rows with missing values: what is learned is the likelihood of the values that are there."""
 
+import itertools
+
 import numpy as np
 import pytest
 from exact import energies, hidden_given, states, tiny, visible_states
@@ -12,7 +14,8 @@ from deepbelief.errors import DataError
 from deepbelief.gradients import PhaseBuffers
 from deepbelief.machine import Machine
 from deepbelief.seeds import stream
-from deepbelief.sources import as_source, column_statistics
+from deepbelief.sources import as_source, check_domain, check_groups, column_statistics, with_weights
+from deepbelief.units import get_unit
 
 GROUPS = (3, 2, 4)
 SPEC = "softmax:3,2,4"
@@ -137,6 +140,120 @@ def test_columns_are_judged_by_what_is_there(kind):
     if kind == "gaussian":
         np.testing.assert_allclose(rbm.weights_.mean, np.nanmean(holes, axis=0))
         np.testing.assert_allclose(rbm.weights_.scale, np.nanstd(holes, axis=0))
+
+
+def gappy_columns(dtype, n=700):
+    """Return columns with gaps of several kinds, in three of the blocks that statistics take together."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 70)).astype(dtype)
+    X[:, 1] = 1e6 + rng.integers(0, 3, n)  # exact in float32
+    X[:, 2] = dtype(0.1)
+    X[:, 68] = rng.choice([0, 1], n)
+    X[rng.random(X.shape) < 0.3] = np.nan
+    X[:, 3] = np.where(np.arange(n) == n - 5, dtype(7.5), np.nan)  # a single value, in the last block
+    X[:300, 4] = np.nan  # none in the first block
+    X[:, 5] = rng.normal(size=n)  # no gap
+    X[:200, 69] = np.nan
+    return X
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_statistics_are_those_of_the_values_that_are_there(dtype, loops):
+    X = gappy_columns(dtype)
+    exact = X.astype(np.float64)
+    found = column_statistics(as_source(X), missing=True)
+    assert found.n == len(X)
+    assert found.present.tolist() == (~np.isnan(X)).sum(axis=0).tolist()
+    np.testing.assert_allclose(found.mean, np.nanmean(exact, axis=0), rtol=1e-12, atol=1e-15)
+    shifted = exact - np.nanmin(exact, axis=0)  # NumPy's own sums would lose digits to the offset
+    np.testing.assert_allclose(found.var, np.nanvar(shifted, axis=0), rtol=1e-9, atol=1e-30)
+    assert found.var[[2, 3]].tolist() == [0, 0]
+    assert found.constant(dtype)[2:6].tolist() == [True, True, False, False]
+    assert found.min.tolist() == np.nanmin(exact, axis=0).tolist()
+    assert found.max.tolist() == np.nanmax(exact, axis=0).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_statistics_of_weighted_rows_with_gaps_are_those_of_repeated_rows(dtype, loops):
+    X, weights = gappy_columns(dtype), np.random.default_rng(1).integers(1, 4, 700)
+    found = column_statistics(with_weights(as_source(X), weights), missing=True)
+    repeated = np.repeat(X, weights, axis=0).astype(np.float64)
+    assert found.present.tolist() == (~np.isnan(repeated)).sum(axis=0).tolist()
+    np.testing.assert_allclose(found.mean, np.nanmean(repeated, axis=0), rtol=1e-12, atol=1e-12)
+    shifted = repeated - np.nanmin(repeated, axis=0)
+    np.testing.assert_allclose(found.var, np.nanvar(shifted, axis=0), rtol=1e-6, atol=1e-12)
+    assert found.max.tolist() == np.nanmax(repeated, axis=0).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_whole_rows_have_the_same_statistics_where_values_may_be_missing(dtype, loops):
+    X = np.random.default_rng(0).normal(3, 2, (700, 70)).astype(dtype)
+    found, whole = (column_statistics(as_source(X), missing=missing) for missing in (True, False))
+    assert found.present is None
+    for name in ("mean", "var", "min", "max"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinities_among_gaps_are_named(dtype, value, loops):
+    for column in (0, 3, 69):  # beside values, as the first value, and behind gaps
+        X = gappy_columns(dtype)
+        X[600, column] = value
+        with pytest.raises(DataError, match=f"row 600, column {column} .* is {value}; all values must be finite"):
+            column_statistics(as_source(X), missing=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gaps_are_named_where_values_must_not_be_missing(dtype, loops):
+    X = np.ones((700, 70), dtype)
+    X[512:, 66] = X[600, 2] = np.nan
+    with pytest.raises(DataError, match=r"row 512, column 66 .* is nan; all values must be finite"):
+        column_statistics(as_source(X))
+
+
+def test_columns_without_values_are_named(loops):
+    X = gappy_columns(np.float32)
+    X[:, 66] = np.nan
+    with pytest.raises(DataError, match=r"column 66 .* has no value at all"):
+        column_statistics(as_source(X), missing=True)
+
+
+def test_groups_are_missing_as_a_whole_or_not_at_all():
+    sizes, unit = (1, 3, 2), get_unit("softmax:1,3,2")
+    for pattern in itertools.product([0.5, np.nan], repeat=6):
+        rows = np.zeros((3, 6))
+        rows[1], rows[2] = np.nan, pattern
+        gaps = [np.isnan(group) for group in np.split(rows[2], np.cumsum(sizes)[:-1])]
+        parted = [i for i, group in enumerate(gaps) if group.any() and not group.all()]
+        if not parted:
+            check_groups(rows, unit)
+            continue
+        with pytest.raises(DataError, match=f"X: row 12, softmax group {parted[0]} is missing in part"):
+            check_groups(rows, unit, start=10)
+
+
+@case_by_case("visible", ["bernoulli", "softmax:3,3"])
+@case_by_case("value", [-0.5, 1.5])
+def test_values_outside_the_unit_interval_are_named_among_gaps(visible, value):
+    rows = np.tile([0.0, 1, 0, 1, 0, 0], (9, 1))
+    rows[[1, 8], :3] = rows[[2, 6], 3:] = np.nan
+    check_domain(as_source(rows), get_unit(visible), block_size=4, missing=True)
+    check_domain(as_source(np.full((2, 6), np.nan)), get_unit(visible), missing=True)
+    rows[6, 1], rows[8, 4] = value, 300
+    with pytest.raises(DataError, match=f"row 6, column 1 .* is {value:g}; "):
+        check_domain(as_source(rows), get_unit(visible), block_size=4, missing=True)
+    rows[5, 2] = np.inf
+    with pytest.raises(DataError, match=r"row 5, column 2 .* is inf; all values must be finite"):
+        check_domain(as_source(rows), get_unit(visible), block_size=4, missing=True)
+
+
+def test_sums_of_groups_are_named_among_gaps():
+    rows = np.tile([0.0, 1, 0, 1, 0, 0], (9, 1))
+    rows[[1, 7], :3] = np.nan
+    rows[7, 4] = 1
+    with pytest.raises(DataError, match=r"row 7, column 3 .* is 1, its softmax group of 3 sums to 2"):
+        check_domain(as_source(rows), get_unit("softmax:3,3"), block_size=4, missing=True)
 
 
 def test_components_and_other_ways_to_train_take_rows_with_holes(tmp_path):

@@ -825,49 +825,70 @@ EXPORT void log_odds_of_row(const double *x, const double *v, const float *W, fl
     share_in_pieces(row_log_odds_part, &job, visible, 16, FEW_COMPUTED / (width + 1) + 1);
 }
 
-/* Write for each column of x the mean difference from its first value, the sum of squares around that mean, and the
-   minimum and maximum. A NaN or an infinity always shows in the mean, but not always in the others. */
-LOOP void statistics_columns(const float *restrict x, double *restrict mean, double *restrict squares,
-                             float *restrict low, float *restrict high, int64_t rows, int64_t width,
-                             int64_t columns) {
+/* Write for each column of x the number of values that are not NaN, and their mean, sum of squares around it, minimum
+   and maximum. Sums are of differences from the first value, which `first` has room for: they are exactly 0 in a
+   constant column, and small relative to any offset. A column without values has the mean and squares 0 and infinite
+   bounds. An infinity always shows in the mean, but not always in the others. */
+LOOP void statistics_columns(const float *restrict x, int32_t *restrict counts, float *restrict first,
+                             double *restrict mean, double *restrict squares, float *restrict low,
+                             float *restrict high, int64_t rows, int64_t width, int64_t columns) {
+    int64_t missing = columns; /* columns whose first value has not been found yet */
+    for (int64_t j = 0; j < columns; j++) first[j] = NAN;
+    for (int64_t r = 0; r < rows && missing; r++) {
+        const float *restrict row = x + r * width;
+        missing = 0;
+        for (int64_t j = 0; j < columns; j++) {
+            first[j] = first[j] == first[j] ? first[j] : row[j];
+            missing += first[j] == first[j] ? 0 : 1;
+        }
+    }
     for (int64_t j = 0; j < columns; j++) {
+        first[j] = first[j] == first[j] ? first[j] : 0.0f;
         mean[j] = squares[j] = 0.0;
-        low[j] = high[j] = x[j];
+        counts[j] = 0;
+        low[j] = INFINITY;
+        high[j] = -INFINITY;
     }
     for (int64_t r = 0; r < rows; r++) {
         const float *restrict row = x + r * width;
         for (int64_t j = 0; j < columns; j++) {
-            mean[j] += (double)row[j] - (double)x[j];
+            const float value = row[j] == row[j] ? row[j] : first[j];
+            counts[j] += row[j] == row[j] ? 1 : 0;
+            mean[j] += (double)value - (double)first[j];
             low[j] = row[j] < low[j] ? row[j] : low[j];
             high[j] = row[j] > high[j] ? row[j] : high[j];
         }
     }
-    for (int64_t j = 0; j < columns; j++) mean[j] /= (double)rows;
+    for (int64_t j = 0; j < columns; j++) mean[j] /= counts[j] ? (double)counts[j] : 1.0;
     for (int64_t r = 0; r < rows; r++) {
         const float *restrict row = x + r * width;
         for (int64_t j = 0; j < columns; j++) {
-            const double rest = ((double)row[j] - (double)x[j]) - mean[j];
+            const float value = row[j] == row[j] ? row[j] : first[j], counted = row[j] == row[j] ? 1.0f : 0.0f;
+            const double rest = (((double)value - (double)first[j]) - mean[j]) * (double)counted;
             squares[j] += rest * rest;
         }
     }
+    for (int64_t j = 0; j < columns; j++) mean[j] += (double)first[j];
 }
 
 typedef struct {
     const float *x;
+    int32_t *counts;
     double *mean, *squares;
-    float *low, *high;
+    float *first, *low, *high;
     int64_t rows, width;
 } Statistics;
 
 static void statistics_part(void *job, int64_t a, int64_t b, int slot) {
     const Statistics *s = job;
     (void)slot;
-    statistics_columns(s->x + a, s->mean + a, s->squares + a, s->low + a, s->high + a, s->rows, s->width, b - a);
+    statistics_columns(s->x + a, s->counts + a, s->first + a, s->mean + a, s->squares + a, s->low + a, s->high + a,
+                       s->rows, s->width, b - a);
 }
 
-EXPORT void column_statistics(const float *x, double *mean, double *squares, float *low, float *high, int64_t rows,
-                              int64_t width) {
-    Statistics job = {x, mean, squares, low, high, rows, width};
+EXPORT void column_statistics(const float *x, int32_t *counts, float *first, double *mean, double *squares, float *low,
+                              float *high, int64_t rows, int64_t width) {
+    Statistics job = {x, counts, mean, squares, first, low, high, rows, width};
     share(statistics_part, &job, width, COLUMNS, rows * width < FEW ? width + 1 : 0);
 }
 

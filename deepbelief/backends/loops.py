@@ -35,7 +35,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "log_odds_of_rows": [P, P, P, P, P, P, N, N, N],
     "log_odds_of_row": [P, P, P, P, P, N, N],
     "softplus_sums": [P, P, N, N, N],
-    "column_statistics": [P, P, P, P, P, N, N],
+    "column_statistics": [P, P, P, P, P, P, P, N, N],
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
     "add_product_64": [P, P, P, F, P, P, P, N, N, N, N],
 }
@@ -164,15 +164,17 @@ class Loops(Extension):
         self._c.softplus_sums(at(x), at(out), *x.shape, x.itemsize == 8)
         return out
 
-    def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array]:
-        """Return for each column the mean minus the first row, the squared deviations, minimum and maximum.
+    def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array, Array]:
+        """Return for each column the number of values that are not NaN, their mean, squares, minimum and maximum.
 
-        The first two are float64. A value that is not finite shows in the mean, but not always in the others.
+        The squares are the sum of squared deviations from the mean. These two are float64. An infinity shows in the
+        mean, but not always in the others.
         """
-        mean, squares = np.empty(x.shape[1]), np.empty(x.shape[1])
-        low, high = np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
-        self._c.column_statistics(at(x), at(mean), at(squares), at(low), at(high), *x.shape)
-        return mean, squares, low, high
+        width = x.shape[1]
+        counts, mean, squares = np.empty(width, np.int32), np.empty(width), np.empty(width)
+        first, low, high = (np.empty(width, x.dtype) for _ in range(3))
+        self._c.column_statistics(at(x), *(at(a) for a in (counts, first, mean, squares, low, high)), *x.shape)
+        return counts, mean, squares, low, high
 
     def multiply_reduced(
         self, library: ctypes.Structure, left: Array, right: Array, factor: float, out: Array, keep: float
@@ -314,9 +316,14 @@ def steps_are_right(loops: Loops) -> bool:
     loops.log_odds_of_row(double[:1], v[:1], x, one)
     right.append(np.allclose(one, truth[:1], atol=1e-5))
     right.append(np.allclose(loops.softplus_sums(double), np.logaddexp(0, double).sum(axis=1)))
-    mean, squares, low, high = loops.column_statistics(x)
-    right += [np.allclose(mean, (x - x[0]).mean(axis=0)), np.allclose(squares, 2 * x.var(axis=0))]
-    right += [np.array_equal(low, x.min(axis=0)), np.array_equal(high, x.max(axis=0))]
+    gappy = np.where(x < -2, np.float32(np.nan), x)  # some values of the first row
+    gappy[:, 18] = np.nan
+    counts, mean, squares, low, high = loops.column_statistics(gappy)
+    known = gappy[:, :18]
+    right += [np.array_equal(counts, (~np.isnan(gappy)).sum(axis=0)), low[18] == np.inf, high[18] == -np.inf]
+    right += [np.allclose(mean[:18], np.nanmean(known, axis=0)), mean[18] == 0, squares[18] == 0]
+    right += [np.allclose(squares[:18], counts[:18] * np.nanvar(known, axis=0), atol=1e-5)]
+    right += [np.array_equal(low[:18], np.nanmin(known, axis=0)), np.array_equal(high[:18], np.nanmax(known, axis=0))]
     for kind in (np.int32, np.int64):
         product, columns = np.zeros((1, 19), f32), np.arange(2, dtype=kind)
         loops.add_product(np.array([0, 2], kind), columns, np.ones(2, f32), 1, x, product, 1)

@@ -69,7 +69,10 @@ def _refuse_non_finite(
     block: FloatArray, start: int, numbers: NDArray[np.intp] | None = None, *, missing: bool = False
 ) -> None:
     """Raise DataError naming the first value of the block that is not finite, nor NaN where values may be missing."""
-    row, column = _first(np.isinf(block) if missing else ~np.isfinite(block))
+    bad = np.isinf(block) if missing else ~np.isfinite(block)
+    if not bad.any():  # a sum has overflown
+        return
+    row, column = _first(bad)
     raise DataError(
         f"row {start + row if numbers is None else numbers[row]}, column {column} (both counted from 0) is "
         f"{block[row, column]}; all values must be finite: impute or drop missing values first"
@@ -103,11 +106,11 @@ class FiniteSource(HostRows):
         return block
 
 
-def _of_block(block: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Return the mean, sum of squares, minimum and maximum of the columns, relative to the first row.
+def _of_block(block: FloatArray) -> tuple[Array, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return number of values, mean, sum of squares around it, minimum and maximum of each column.
 
-    Deviations from the first row are exactly 0 in constant columns, and small relative to any offset. A value that is
-    not finite makes the mean not finite.
+    Missing values (NaN) do not count. Sums are of deviations from the first value, which are exactly 0 in constant
+    columns, and small relative to any offset. An infinity makes the mean not finite.
     """
     found = loops_for(block)
     if found is not None:
@@ -116,18 +119,18 @@ def _of_block(block: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, Fl
         rows = np.asarray(block, dtype=np.float64)
         shifted = rows - rows[0]
         shift_mean = shifted.mean(axis=0)
+        if not np.isfinite(shift_mean).all():
+            return _of_gappy_block(block)
         shifted -= shift_mean
         squares = np.einsum("ij,ij->j", shifted, shifted)
-    return shift_mean, squares, block.min(axis=0), block.max(axis=0)
+        mean = rows[0] + shift_mean
+    return np.full(len(mean), len(block)), mean, squares, block.min(axis=0), block.max(axis=0)
 
 
-def _of_gappy_block(block: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Return the number of values of each column, then what `_of_block` returns, of a block with missing values.
-
-    The mean is that beyond the first value that is there.
-    """
+def _of_gappy_block(block: FloatArray) -> tuple[Array, FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return what `_of_block` returns, of a block with values that are not finite."""
     missing = np.isnan(block)
-    counts = len(block) - np.count_nonzero(missing, axis=0).astype(np.float64)
+    counts = len(block) - np.count_nonzero(missing, axis=0)
     first = block[np.argmin(missing, axis=0), np.arange(block.shape[1])].astype(np.float64)
     first[counts == 0] = 0
     with np.errstate(over="ignore", invalid="ignore"):
@@ -206,14 +209,11 @@ def column_statistics(source: RowSource, block_size: int = 256, *, missing: bool
     # A chunk of a file is read, and decompressed, as a whole.
     large = blocks(source, block_size * min(8, max(1, chunk_rows(source) // block_size)))
     for block in (rows[i : i + block_size] for rows in large for i in range(0, len(rows), block_size)):
-        count: Any = len(block)
-        shift_mean, block_squares, block_low, block_high = _of_block(block)
-        if not np.isfinite(shift_mean).all() and not np.isfinite(block).all():
-            if not missing or np.isinf(block).any():
-                _refuse_non_finite(block, start, missing=missing)
-            count, block_mean, block_squares, block_low, block_high = _of_gappy_block(block)
-        else:
-            block_mean = block[0] + shift_mean
+        counts, block_mean, block_squares, block_low, block_high = _of_block(block)
+        whole = bool((counts == len(block)).all())
+        if not (np.isfinite(block_mean).all() and (whole or missing)):
+            _refuse_non_finite(block, start, missing=missing)
+        count: Any = len(block) if whole else counts.astype(np.float64)
         if counts_of_rows is not None:
             count, block_mean, block_squares = _of_weighted_block(block, counts_of_rows[start : start + len(block)])
         total = n + count
@@ -263,8 +263,12 @@ def check_groups(rows: FloatArray, unit: Unit, name: str = "X", start: int = 0) 
     sizes = unit.group_sizes(rows.shape[1])
     if len(sizes) == rows.shape[1]:  # each column is a unit
         return
-    missing = np.isnan(rows)
-    share = np.add.reduceat(missing.astype(float), np.cumsum([0, *sizes[:-1]]), axis=1) / np.array(sizes)
+    starts, missing = np.cumsum([0, *sizes[:-1]]), np.isnan(rows)
+    parted = (missing[:, 1:] != missing[:, :-1]).any(axis=0)
+    parted[starts[1:] - 1] = False  # between groups
+    if not parted.any():
+        return
+    share = np.add.reduceat(missing.astype(float), starts, axis=1) / np.array(sizes)
     wrong = np.argwhere((share > 0) & (share < 1))
     if len(wrong):
         raise DataError(
@@ -280,6 +284,7 @@ def check_domain(
     *,
     block_size: int = 1024,
     missing: bool = False,
+    finite: bool = False,
 ) -> None:
     """Raise DataError unless every value, scaled where a map is given, belongs to a unit type.
 
@@ -293,6 +298,8 @@ def check_domain(
         Number of rows in memory at a time.
     missing : bool
         Let NaN pass as a missing value.
+    finite : bool
+        All values are known to be finite, or NaN where they may be missing, and are not tested for it again.
 
     Raises
     ------
@@ -301,9 +308,9 @@ def check_domain(
     """
     start = 0
     for block in blocks(source, block_size):
-        if not np.isfinite(block).all():
-            if not missing or np.isinf(block).any():
-                _refuse_non_finite(block, start, missing=missing)
+        if not finite and not np.isfinite(block).all():
+            _refuse_non_finite(block, start, missing=missing)
+        if missing:
             check_groups(block, unit, start=start)
         found = unit.foreign(block if own is None else (block - own[0]) / own[1])
         if found is not None:

@@ -259,9 +259,11 @@ class LinearUnit(UnitType):
 
 
 def outside(block: Array, beyond: float = 0.0) -> Foreign | None:
-    """Return the position of the first value outside [0, 1] by more than ``beyond`` and a rounding error."""
+    """Return the position of the first value outside [0, 1] by more than ``beyond`` and a rounding error, NaN aside."""
     beyond = max(beyond, ROUNDING)
-    if not block.size or (block.min() >= -beyond and block.max() <= 1 + beyond):
+    if not block.size or (
+        np.fmin.reduce(block, axis=None) >= -beyond and np.fmax.reduce(block, axis=None) <= 1 + beyond
+    ):
         return None
     wrong = (block < -beyond) | (block > 1 + beyond)
     row, column = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
