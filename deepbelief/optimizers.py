@@ -61,8 +61,12 @@ class SGD:
         self, bk: Backend, params: Sequence[DeviceArray], grads: Sequence[DeviceArray | Product],
         state: Sequence[DeviceArray], rates: Sequence[float], momentum: float, decays: Sequence[float],
     ) -> None:  # fmt: skip
-        """Move each parameter by its velocity."""
-        for p, g, velocity, rate, decay in zip(params, grads, state, rates, decays, strict=True):
+        """Move each parameter by its velocity.
+
+        Weights come first among the parameters and move last: their step displaces all others from the caches.
+        """
+        steps = zip(params, grads, state, rates, decays, strict=True)
+        for p, g, velocity, rate, decay in reversed(tuple(steps)):
             bk.momentum_step(p, velocity, g, rate, momentum, decay, self.nesterov)
 
     def velocity(self, state: Sequence[DeviceArray]) -> DeviceArray:

@@ -155,20 +155,19 @@ static uint64_t run(void) {
     add_product_32(ends, columns, data, 0.5f, x, out, places, ROWS, ROWS, WIDTH, 16);
     add_product_64(ends64, columns64, data, 0.5f, x, out, places64, ROWS, ROWS, WIDTH, 16);
     float *table = numbers(VISIBLE * WIDTH, 21), *few = numbers(ROWS * VISIBLE, 22), *broad = numbers(N, 23);
-    float *panels = room_for(ROWS, 32, WIDTH), *others = room_for(WIDTH, 32, ROWS);
-    float *left = room_for(VISIBLE, 30, ROWS);
+    float *panels = room_for(WIDTH, 32, ROWS), *left = room_for(VISIBLE, 30, ROWS);
     float *velocity = numbers(VISIBLE * WIDTH, 24);
-    const Factors up = {few, table, broad, 0, 0, 0, ROWS, VISIBLE, WIDTH, 0, 0, 0, 0, 0, 0};
-    const Factors down = {broad, table, few, panels, 0, 0, ROWS, WIDTH, VISIBLE, 0, 0, 0, 0, 0, 0};
-    const Factors step = {few, broad, table, others, left, velocity, VISIBLE, ROWS, WIDTH, 0, 0, 0.1f, 0.9f, 1e-3f, 1};
+    const Factors up = {few, table, broad, 0, 0, 0, ROWS, VISIBLE, WIDTH, 0, 0, 0, 0, 0};
+    const Factors down = {broad, table, few, 0, 0, 0, ROWS, WIDTH, VISIBLE, 1, 0, 0, 0, 0};
+    const Factors step = {few, broad, table, panels, left, velocity, VISIBLE, ROWS, WIDTH, 0, 0.1f, 0.9f, 1e-3f, 1};
     if (HAS_AVX2) {
         multiply_256(up);
-        multiply_by_turned_256(down);
+        multiply_256(down);
         step_along_256(step);
     }
     if (HAS_AVX512) {
         multiply_512(up);
-        multiply_by_turned_512(down);
+        multiply_512(down);
         step_along_512(step);
     }
     KEEP(broad, N);
@@ -180,8 +179,8 @@ static uint64_t run(void) {
     KEEP(z, N);
     KEEP(out, N);
     void *all[] = {x, y, z, bias, out, weight, sums, index, room, u, hidden, v, W, odds, space, mean,
-                   squares, low, high, first, counts, own, common, square, ends, columns, ends64, columns64, places, places64, data,
-                   table, few, broad, panels, others, left, velocity, softplus, large, shares};
+                   squares, low, high, first, counts, own, common, square, ends, columns, ends64, columns64, places,
+                   places64, data, table, few, broad, panels, left, velocity, softplus, large, shares};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     return sum;
 }

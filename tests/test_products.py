@@ -10,7 +10,7 @@ from deepbelief.backends import Product, get_backend, loops, products
 found = loops.load()
 pytestmark = pytest.mark.skipif(found is None or not found.has_products, reason="the compiler left the products out")
 
-SIZES = (1, 6, 7, 17, 100, 257, 519)
+SIZES = (1, 6, 7, 17, 32, 100, 257, 519)
 # Sums of 2,100 products of normal numbers: as many roundings by 2**-24 each of values of at most some 200.
 CLOSE = {"rtol": 1e-5, "atol": 5e-4}
 
@@ -35,7 +35,7 @@ def test_products_are_those_of_float64():
         np.testing.assert_allclose(out, exact(left, right), **CLOSE, err_msg=str((m, k, n)))
         turned = np.ascontiguousarray(right.T)
         out.fill(np.nan)
-        found.multiply_by_turned(left, turned, out)
+        found.multiply_by_transposed(left, turned, out)
         np.testing.assert_allclose(out, exact(left, right), **CLOSE, err_msg=str((m, k, n)))
 
 

@@ -177,9 +177,9 @@ def multiplied(found):
     return [out]
 
 
-def multiplied_by_turned(found):
+def multiplied_by_transposed(found):
     out, W = np.empty((101, 333), np.float32), numbers(333, 133, seed=1)
-    found.multiply_by_turned(numbers(101, 133), W, out)
+    found.multiply_by_transposed(numbers(101, 133), W, out)
     return [out]
 
 
@@ -213,7 +213,7 @@ CALLS = {
 if loops.load() is not None and loops.load().has_products:
     CALLS |= {
         "multiply": multiplied,
-        "multiply_by_turned": multiplied_by_turned,
+        "multiply_by_transposed": multiplied_by_transposed,
         "step_by_tiles": stepped_along,
     }
 
@@ -326,7 +326,7 @@ def test_each_thread_has_room_of_its_own(on_threads, name, slot):
 
 HELPED = (
     "sigmoid", "sigmoid_backward", "gather", "softmax and one_hot", "momentum_step", "settle", "adam_step",
-    "log_odds_of_rows", "log_odds_of_row", "softplus_sums", "multiply", "multiply_by_turned", "step_by_tiles",
+    "log_odds_of_rows", "log_odds_of_row", "softplus_sums", "multiply", "multiply_by_transposed", "step_by_tiles",
 )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ ARGUMENTS: dict[str, list[object]] = {
 }
 PRODUCTS: dict[str, list[object]] = {
     "multiply": [P, P, P, N, N, N],
-    "multiply_by_turned": [P, P, P, P, N, N, N],
+    "multiply_by_transposed": [P, P, P, N, N, N],
     "step_by_tiles": [P, P, P, P, P, P, F, F, F, F, N, N, N],
 }
 """Functions that compilers other than GCC leave out."""
@@ -208,10 +208,9 @@ class Loops(Extension):
         """Write ``left @ right`` into ``out``."""
         self._c.multiply(at(left), at(right), at(out), *left.shape, right.shape[1])
 
-    def multiply_by_turned(self, left: Array, right: Array, out: Array) -> None:
+    def multiply_by_transposed(self, left: Array, right: Array, out: Array) -> None:
         """Write ``left @ right.T`` into ``out``."""
-        m, k = left.shape
-        self._c.multiply_by_turned(at(left), at(right), at(out), _panels(self._rooms, m, k), m, k, len(right))
+        self._c.multiply_by_transposed(at(left), at(right), at(out), *left.shape, len(right))
 
     def step_along(
         self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
@@ -338,7 +337,7 @@ def products_are_right(loops: Loops) -> bool:
     left, right = (np.arange(2 * n, dtype=np.float32).reshape(2, n) for n in (7, 19))
     out, turned, w, velocity = (np.ones(shape, np.float32) for shape in ((2, 19), (2, 7), (7, 19), (7, 19)))
     loops.multiply(left, left.T @ right, out)
-    loops.multiply_by_turned(right, left.T @ right, turned)
+    loops.multiply_by_transposed(right, left.T @ right, turned)
     loops.step_along(left, right, w, velocity, 2, 0, 0, False)
     right_products = left @ (left.T @ right), right @ (left.T @ right).T, 1 - 2 * left.T @ right
     return all(np.array_equal(a, b) for a, b in zip((out, turned, w), right_products, strict=True))

@@ -2,9 +2,9 @@
 
 A BLAS is optimised for large square matrices: with a hundred rows it copies all weights into its own order for each
 product, and divides them among threads in a different way each time. Here tiles of a few rows and two vectors of
-columns stay in registers during a pass over both factors. The factor whose values are broadcast is read in place; the
-other one is first copied into panels as broad as a tile. One thread sums a tile over the whole inner dimension in
-order: results do not depend on the number of threads. */
+columns stay in registers during a pass over both factors. The minibatch, whose values are broadcast, is read in place;
+the weights are copied into panels as broad as a tile, transposed if need be. One thread sums a tile over the whole
+inner dimension in order: results do not depend on the number of threads. */
 
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
 
@@ -18,25 +18,17 @@ EXPORT int64_t multiplies(void) { return HAS_AVX512 ? 64 : HAS_AVX2 ? 32 : 0; }
 typedef struct {
     const float *a, *b;
     float *out, *panels, *left, *velocity;
-    int64_t m, k, n, top, depth; /* a part of the inner dimension: from `top` on, of this depth */
+    int64_t m, k, n, turned; /* whether b is stored by columns */
     float rate, momentum, decay, nesterov;
 } Factors;
 
-/* Four values, and the orders of the shuffles that transpose four of them. */
-typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int32_t Order __attribute__((vector_size(16)));
-#define LOW ((Order){0, 4, 1, 5})
-#define HIGH ((Order){2, 6, 3, 7})
-#define FIRST ((Order){0, 1, 4, 5})
-#define SECOND ((Order){2, 3, 6, 7})
-
-#define AHEAD 8          /* rows of a panel between the one that is multiplied and the one that is fetched */
-#define DEEP_TURNED 1024 /* part of the inner dimension of a product with a transposed matrix */
+#define AHEAD 8   /* rows of a panel between the one that is multiplied and the one that is fetched */
+#define DEEP 1024 /* part of the inner dimension of a panel, which then fits in the L2 cache */
 
 #define NAMED(name) name##_256
 #define TILED static __attribute__((target("avx2,fma")))
 #define TALL 6 /* 12 sums, 2 vectors of a panel and a factor in 16 registers */
-#define DEEP 256 /* a panel of this depth fits in the L1 cache */
+#define SHORT 4 /* divides powers of two */
 #define PANELS 65536 /* half of a small L2 cache */
 #define WIDTH 32
 #include "tiles.h"
@@ -44,23 +36,21 @@ typedef int32_t Order __attribute__((vector_size(16)));
 #define NAMED(name) name##_512
 #define TILED static __attribute__((target("avx512f,avx512vl,avx512dq,fma,prfchw")))
 #define TALL 10 /* 20 sums in 32 registers; divides a hundred rows */
-#define DEEP 800 /* a panel of this depth fits in the L2 cache */
+#define SHORT 8
 #define PANELS 131072
 #define WIDTH 64
 #include "tiles.h"
 
 /* Write the product of a, m x k, and b, k x n. */
 EXPORT void multiply(const float *a, const float *b, float *out, int64_t m, int64_t k, int64_t n) {
-    const Factors job = {a, b, out, 0, 0, 0, m, k, n, 0, 0, 0, 0, 0, 0};
+    const Factors job = {a, b, out, 0, 0, 0, m, k, n, 0, 0, 0, 0, 0};
     (HAS_AVX512 ? multiply_512 : multiply_256)(job);
 }
 
-/* Write the product of a, m x k, and the transposed b, n x k. The panels are as long as m rounded up to 32, times
-   k, and aligned to vectors. */
-EXPORT void multiply_by_turned(const float *a, const float *b, float *out, float *panels, int64_t m, int64_t k,
-                               int64_t n) {
-    const Factors job = {a, b, out, panels, 0, 0, m, k, n, 0, 0, 0, 0, 0, 0};
-    (HAS_AVX512 ? multiply_by_turned_512 : multiply_by_turned_256)(job);
+/* Write the product of a, m x k, and the transposed b, n x k. */
+EXPORT void multiply_by_transposed(const float *a, const float *b, float *out, int64_t m, int64_t k, int64_t n) {
+    const Factors job = {a, b, out, 0, 0, 0, m, k, n, 1, 0, 0, 0, 0};
+    (HAS_AVX512 ? multiply_512 : multiply_256)(job);
 }
 
 /* Take a step downhill of the weights w, m x n, along the product of the transposed a, k x m, and b, k x n.
@@ -68,7 +58,7 @@ EXPORT void multiply_by_turned(const float *a, const float *b, float *out, float
    10, times k. */
 EXPORT void step_by_tiles(const float *a, const float *b, float *w, float *velocity, float *panels, float *left,
                           float rate, float momentum, float decay, float nesterov, int64_t m, int64_t k, int64_t n) {
-    const Factors job = {a, b, w, panels, left, velocity, m, k, n, 0, 0, rate, momentum, decay, nesterov};
+    const Factors job = {a, b, w, panels, left, velocity, m, k, n, 0, rate, momentum, decay, nesterov};
     (HAS_AVX512 ? step_along_512 : step_along_256)(job);
 }
 

@@ -46,7 +46,7 @@ def multiply(left: Array, right: Array, out: Array) -> bool:
     found = _takes("turned_rows" if turned else "rows", len(left), weights, left, out)
     if found is None or left.shape[1] != len(right) or out.shape != (len(left), right.shape[1]):
         return False
-    (found.multiply_by_turned if turned else found.multiply)(left, weights, out)
+    (found.multiply_by_transposed if turned else found.multiply)(left, weights, out)
     return True
 
 

@@ -1,22 +1,23 @@
 /* Products for one width of vectors. products.h includes this file once for each width.
 
-It defines WIDTH, the bytes of a vector; TALL, the rows of a tile; DEEP, the part of the inner dimension of a panel;
-PANELS, the values of the panels that a step reads for all rows; TILED, the attributes of a function; and NAMED, its
-name. */
+It defines WIDTH, the bytes of a vector; TALL and SHORT, the rows of a tile and of a lower one; PANELS, the values of
+the panels that a step reads for all rows; TILED, the attributes of a function; and NAMED, its name. */
 
 typedef float NAMED(Vector) __attribute__((vector_size(WIDTH), may_alias));
 typedef float NAMED(Unaligned) __attribute__((vector_size(WIDTH), aligned(4), may_alias));
+
+typedef int32_t NAMED(Order) __attribute__((vector_size(WIDTH)));
 
 #define Vector NAMED(Vector)
 #define Unaligned NAMED(Unaligned)
 #define LANE (WIDTH / 4)
 #define BROAD (2 * LANE)
 
-/* Add rows k of a panel, times these rows' values k, to the sums of a tile. */
-INLINE void NAMED(add_values)(const float *const rows[TALL], int64_t at, const Vector columns[2], int broad,
+/* Add a row of a panel, times one value of each row of a tile, to the sums of the tile. */
+INLINE void NAMED(add_values)(const float *const rows[TALL], int64_t at, const Vector columns[2], int tall, int broad,
                               Vector sum[TALL][2]) {
 #pragma GCC unroll 12
-    for (int i = 0; i < TALL; i++) {
+    for (int i = 0; i < tall; i++) {
         const Vector factor = rows[i][at] - (Vector){0};
         sum[i][0] += factor * columns[0];
         if (broad) sum[i][1] += factor * columns[1];
@@ -25,8 +26,8 @@ INLINE void NAMED(add_values)(const float *const rows[TALL], int64_t at, const V
 
 /* Compute a tile: these rows times a panel, or the first vector of its columns.
    Meanwhile the processor fetches columns of a matrix from `next` on: one row of it during eight of the panel. */
-INLINE void NAMED(multiply_tile)(const float *const rows[TALL], const float *restrict panel,
-                                 int64_t depth, int broad, const float *next, int64_t width, Vector tile[TALL][2]) {
+INLINE void NAMED(multiply_tile)(const float *const rows[TALL], const float *restrict panel, int64_t depth, int tall,
+                                 int broad, const float *next, int64_t width, Vector tile[TALL][2]) {
     const Vector *columns = (const Vector *)panel;
     Vector sum[TALL][2];
     for (int i = 0; i < TALL; i++) sum[i][0] = sum[i][1] = (Vector){0};
@@ -35,19 +36,16 @@ INLINE void NAMED(multiply_tile)(const float *const rows[TALL], const float *res
         __builtin_prefetch(next + 16, 0, 2);
         __builtin_prefetch(next + 32, 0, 2);
 #pragma GCC unroll 4
-        for (int part = 0; part < 8; part++, k++, columns += 2) {
-            __builtin_prefetch(columns + 2 * AHEAD);
-            __builtin_prefetch(columns + 2 * AHEAD + 1);
-            NAMED(add_values)(rows, k, columns, broad, sum);
-        }
+        for (int part = 0; part < 8; part++, k++, columns += 2)
+            NAMED(add_values)(rows, k, columns, tall, broad, sum);
     }
-    for (; k < depth; k++, columns += 2) NAMED(add_values)(rows, k, columns, broad, sum);
+    for (; k < depth; k++, columns += 2) NAMED(add_values)(rows, k, columns, tall, broad, sum);
     memcpy(tile, sum, sizeof sum);
 }
 
 /* Compute a tile of these rows times columns of x, and copy these columns into a panel. */
 INLINE void NAMED(multiply_and_copy)(const float *const rows[TALL], const float *restrict x, int64_t width,
-                                     float *restrict panel, int64_t depth, Vector tile[TALL][2]) {
+                                     float *restrict panel, int64_t depth, int tall, Vector tile[TALL][2]) {
     Vector sum[TALL][2];
     for (int i = 0; i < TALL; i++) sum[i][0] = sum[i][1] = (Vector){0};
     for (int64_t k = 0; k < depth; k++, x += width) {
@@ -56,7 +54,7 @@ INLINE void NAMED(multiply_and_copy)(const float *const rows[TALL], const float 
         __builtin_prefetch(x + 2 * AHEAD * width + LANE);
         ((Vector *)(panel + k * BROAD))[0] = columns[0];
         ((Vector *)(panel + k * BROAD))[1] = columns[1];
-        NAMED(add_values)(rows, k, columns, 1, sum);
+        NAMED(add_values)(rows, k, columns, tall, 1, sum);
     }
     memcpy(tile, sum, sizeof sum);
 }
@@ -78,6 +76,45 @@ INLINE void NAMED(copy_columns)(const float *restrict x, int64_t depth, int64_t 
         } else {
             for (int64_t j = 0; j < BROAD; j++) panel[j] = j < n ? row[j] : 0.0f;
         }
+    }
+}
+
+/* Transpose a square of values in registers. */
+INLINE void NAMED(transpose)(Vector square[LANE]) {
+    NAMED(Order) lane;
+    for (int l = 0; l < LANE; l++) lane[l] = l;
+#pragma GCC unroll 4
+    for (int d = 1; d < LANE; d *= 2) {
+        const NAMED(Order) odd = (lane & d) != 0; /* all bits are 1 where it is true */
+        const NAMED(Order) low = lane + (odd & (LANE - d)), high = lane + d + (odd & (LANE - d));
+#pragma GCC unroll 16
+        for (int i = 0; i < LANE; i++) {
+            if (i & d) continue;
+            const Vector a = square[i], b = square[i + d];
+            square[i] = __builtin_shuffle(a, b, low);
+            square[i + d] = __builtin_shuffle(a, b, high);
+        }
+    }
+}
+
+/* Copy rows of x from `first` on into the columns of a panel; the last row replaces rows beyond the end. */
+INLINE void NAMED(turn_rows)(const float *restrict x, int64_t depth, int64_t n, int64_t width, int64_t first,
+                             float *restrict panel) {
+    for (int side = 0; side < 2; side++, panel += LANE) {
+        const float *rows[LANE];
+        for (int i = 0; i < LANE; i++) {
+            const int64_t row = first + side * LANE + i;
+            rows[i] = x + (row < n ? row : n - 1) * width;
+        }
+        int64_t k = 0;
+        for (; k + LANE <= depth; k += LANE) {
+            Vector square[LANE];
+            for (int i = 0; i < LANE; i++) square[i] = *(const Unaligned *)(rows[i] + k);
+            NAMED(transpose)(square);
+            for (int i = 0; i < LANE; i++) *(Vector *)(panel + (k + i) * BROAD) = square[i];
+        }
+        for (; k < depth; k++)
+            for (int i = 0; i < LANE; i++) panel[k * BROAD + i] = rows[i][k];
     }
 }
 
@@ -103,28 +140,45 @@ INLINE void NAMED(write_tile)(const Vector tile[TALL][2], float *out, int64_t wi
     }
 }
 
+/* Multiply all rows of a, `tall` at a time, with a panel of columns of b: those of a part of its rows from `top` on. */
+INLINE void NAMED(multiply_rows)(const Factors *f, float *panel, int64_t top, int64_t depth, int64_t column, int tall,
+                                 int broad) {
+    const int64_t wide = f->n - column < BROAD ? f->n - column : BROAD, fetched = f->turned ? 0 : f->n;
+    const float *b = f->turned ? f->b + top : f->b + top * f->n;
+    const float *next = f->turned ? panel : top + depth < f->k ? b + depth * f->n + column : f->b + column + BROAD;
+    const int fused = !f->turned && wide == BROAD;
+    if (f->turned)
+        NAMED(turn_rows)(b, depth, f->n, f->k, column, panel);
+    else if (!fused)
+        NAMED(copy_columns)(b, depth, f->n, column, panel);
+    for (int64_t i = 0; i < f->m; i += tall) {
+        const float *rows[TALL];
+        Vector tile[TALL][2];
+        NAMED(find_rows)(f->a + top, i, f->m, f->k, rows);
+        if (i == 0 && fused) {
+            NAMED(multiply_and_copy)(rows, b + column, f->n, panel, depth, tall, tile);
+        } else {
+            NAMED(multiply_tile)(rows, panel, depth, tall, broad, next, fetched, tile);
+            next += depth / 8 * fetched;
+        }
+        NAMED(write_tile)(tile, f->out + i * f->n + column, f->n, f->m - i < tall ? f->m - i : tall, wide, top > 0);
+    }
+}
+
 /* Compute panels `first` to `last` of the columns of out = a b. */
 TILED void NAMED(multiply_panels)(const Factors *f, int64_t first, int64_t last) {
     float panel[DEEP * BROAD] __attribute__((aligned(64)));
     const int64_t parts = (f->k + DEEP - 1) / DEEP, deep = (f->k + parts - 1) / parts;
-    for (int64_t p = first; p < last; p++)
+    const int low = (f->m + SHORT - 1) / SHORT * SHORT * 16 < (f->m + TALL - 1) / TALL * TALL * 15;
+    for (int64_t column = first * BROAD; column < last * BROAD && column < f->n; column += BROAD)
         for (int64_t top = 0; top < f->k; top += deep) {
             const int64_t depth = f->k - top < deep ? f->k - top : deep;
-            const int64_t column = p * BROAD, wide = f->n - column < BROAD ? f->n - column : BROAD;
-            const float *b = f->b + top * f->n;
-            const float *next = top + deep < f->k ? b + deep * f->n + column : f->b + column + BROAD;
-            if (wide < BROAD) NAMED(copy_columns)(b, depth, f->n, column, panel);
-            for (int64_t i = 0; i < f->m; i += TALL) {
-                const float *rows[TALL];
-                Vector tile[TALL][2];
-                NAMED(find_rows)(f->a + top, i, f->m, f->k, rows);
-                if (i || wide < BROAD)
-                    NAMED(multiply_tile)(rows, panel, depth, 1, next + (i / TALL - 1) * (depth / 8) * f->n, f->n, tile);
-                else
-                    NAMED(multiply_and_copy)(rows, b + column, f->n, panel, depth, tile);
-                const int64_t tall = f->m - i < TALL ? f->m - i : TALL;
-                NAMED(write_tile)(tile, f->out + i * f->n + column, f->n, tall, wide, top > 0);
-            }
+            if (f->n - column <= LANE)
+                NAMED(multiply_rows)(f, panel, top, depth, column, TALL, 0);
+            else if (low)
+                NAMED(multiply_rows)(f, panel, top, depth, column, SHORT, 1);
+            else
+                NAMED(multiply_rows)(f, panel, top, depth, column, TALL, 1);
         }
 }
 
@@ -136,83 +190,6 @@ static void NAMED(multiply_part)(void *job, int64_t a, int64_t b, int slot) {
 static void NAMED(multiply)(Factors job) {
     share_in_pieces(NAMED(multiply_part), &job, (job.n + BROAD - 1) / BROAD, 1,
                     FEW_PRODUCTS / (job.m * job.k * BROAD + 1) + 1);
-}
-
-/* Copy rows of a into panels first to last, transposed; 0 beyond the last row. */
-TILED void NAMED(turn_panels)(const Factors *f, int64_t first, int64_t last) {
-    for (int64_t p = first; p < last; p++) {
-        float *restrict panel = f->panels + p * BROAD * f->depth;
-        const float *restrict a = f->a + p * BROAD * f->k + f->top;
-        const int64_t n = f->m - p * BROAD < BROAD ? f->m - p * BROAD : BROAD;
-        for (int64_t k = 0; k < f->depth; k++)
-            for (int64_t j = 0; j < BROAD; j++) panel[k * BROAD + j] = j < n ? a[j * f->k + k] : 0.0f;
-    }
-}
-
-static void NAMED(turn_part)(void *job, int64_t a, int64_t b, int slot) {
-    (void)slot;
-    NAMED(turn_panels)(job, a, b);
-}
-
-/* Write a transposed tile, or add it to a partial sum. */
-INLINE void NAMED(write_turned)(const Vector tile[TALL][2], float *out, int64_t width, int64_t tall, int64_t wide,
-                                int adds) {
-    float values[TALL][BROAD];
-    memcpy(values, tile, sizeof values);
-    if (adds || tall < TALL || wide % 4) {
-        for (int64_t j = 0; j < wide; j++, out += width)
-            for (int64_t r = 0; r < tall; r++) out[r] = adds ? out[r] + values[r][j] : values[r][j];
-        return;
-    }
-    for (int64_t j = 0; j < wide; j += 4, out += 4 * width)
-#pragma GCC unroll 3
-        for (int r = 0; r < TALL; r += 4) {
-            const int row = r < TALL - 4 ? r : TALL - 4; /* the last rows are written twice */
-            const Four *a = (const Four *)&values[row][j], *b = (const Four *)&values[row + 1][j];
-            const Four *c = (const Four *)&values[row + 2][j], *d = (const Four *)&values[row + 3][j];
-            const Four ab = __builtin_shuffle(*a, *b, LOW), AB = __builtin_shuffle(*a, *b, HIGH);
-            const Four cd = __builtin_shuffle(*c, *d, LOW), CD = __builtin_shuffle(*c, *d, HIGH);
-            *(Four *)(out + row) = __builtin_shuffle(ab, cd, FIRST);
-            *(Four *)(out + width + row) = __builtin_shuffle(ab, cd, SECOND);
-            *(Four *)(out + 2 * width + row) = __builtin_shuffle(AB, CD, FIRST);
-            *(Four *)(out + 3 * width + row) = __builtin_shuffle(AB, CD, SECOND);
-        }
-}
-
-/* Compute columns TALL first to TALL last of the product of a and the transposed b, or add a part of the inner
-   dimension. */
-TILED void NAMED(multiply_turned)(const Factors *f, int64_t first, int64_t last) {
-    for (int64_t p = first; p < last; p++) {
-        const int64_t column = p * TALL, tall = f->n - column < TALL ? f->n - column : TALL;
-        const float *rows[TALL];
-        NAMED(find_rows)(f->b + f->top, column, f->n, f->k, rows);
-        for (int64_t i = 0; i < f->m; i += BROAD) {
-            const int64_t wide = f->m - i < BROAD ? f->m - i : BROAD;
-            Vector tile[TALL][2];
-            float *out = f->out + i * f->n + column;
-            for (int64_t j = 0; j < wide; j++) __builtin_prefetch(out + j * f->n, 1);
-            if (wide > LANE)
-                NAMED(multiply_tile)(rows, f->panels + i * f->depth, f->depth, 1, out, 0, tile);
-            else
-                NAMED(multiply_tile)(rows, f->panels + i * f->depth, f->depth, 0, out, 0, tile);
-            NAMED(write_turned)(tile, out, f->n, tall, wide, f->top > 0);
-        }
-    }
-}
-
-static void NAMED(multiply_turned_part)(void *job, int64_t a, int64_t b, int slot) {
-    (void)slot;
-    NAMED(multiply_turned)(job, a, b);
-}
-
-static void NAMED(multiply_by_turned)(Factors job) {
-    const int64_t parts = (job.k + DEEP_TURNED - 1) / DEEP_TURNED, deep = (job.k + parts - 1) / parts;
-    for (job.top = 0; job.top < job.k; job.top += deep) {
-        job.depth = job.k - job.top < deep ? job.k - job.top : deep;
-        share_in_pieces(NAMED(turn_part), &job, (job.m + BROAD - 1) / BROAD, 1, FEW / (BROAD * job.depth + 1) + 1);
-        share_in_pieces(NAMED(multiply_turned_part), &job, (job.n + TALL - 1) / TALL, 2,
-                        FEW_PRODUCTS / (job.m * job.depth * TALL + 1) + 1);
-    }
 }
 
 /* Copy columns of b into panels a to b. */
@@ -237,13 +214,13 @@ INLINE void NAMED(multiply_and_fetch)(const Factors *f, int64_t at, int64_t tall
         const int64_t line = k / lines * f->n + k % lines * 16;
         __builtin_prefetch(w + line, 1);
         __builtin_prefetch(velocity + line, 1);
-        NAMED(add_values)(rows, k * TALL, (const Vector *)(panel + k * BROAD), 1, sum);
+        NAMED(add_values)(rows, k * TALL, (const Vector *)(panel + k * BROAD), TALL, 1, sum);
     }
     for (int64_t k = some; k < f->k; k++) {
         const Vector *columns = (const Vector *)(panel + k * BROAD);
         __builtin_prefetch(columns + 2 * AHEAD);
         __builtin_prefetch(columns + 2 * AHEAD + 1);
-        NAMED(add_values)(rows, k * TALL, columns, 1, sum);
+        NAMED(add_values)(rows, k * TALL, columns, TALL, 1, sum);
     }
     memcpy(tile, sum, sizeof sum);
 }
@@ -318,6 +295,6 @@ static void NAMED(step_along)(Factors job) {
 #undef NAMED
 #undef TILED
 #undef TALL
-#undef DEEP
+#undef SHORT
 #undef PANELS
 #undef WIDTH
