@@ -57,10 +57,12 @@ def mean_field(machine: Machine, known: DeviceArray, n_steps: int = 100) -> Devi
     for step in range(n_steps):
         machine.mean_visible(machine.mean_hidden(v, out=h), out=mean)
         held.hold(mean)
-        v -= mean
-        far = step % 10 == 9 and float(bk.to_numpy(xp.abs(v).max())) > SETTLED
-        v[...] = mean
-        if step % 10 == 9 and not far:
+        settled = False
+        if step % 10 == 9:
+            v -= mean
+            settled = not float(bk.to_numpy(xp.abs(v).max())) > SETTLED  # NaN cannot settle later
+        v, mean = mean, v
+        if settled:
             break
     return v
 

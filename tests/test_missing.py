@@ -5,10 +5,13 @@ import itertools
 import numpy as np
 import pytest
 from exact import energies, hidden_given, states, tiny, visible_states
+from scipy.special import expit
 from sklearn.base import clone
 from tables import case_by_case
 
 from deepbelief import DBN, RBM, DBNClassifier, DBNRegressor, load, save
+from deepbelief.backends.gaps import fill
+from deepbelief.completion import SETTLED, mean_field
 from deepbelief.components import Missing, Parts, TrainingStep
 from deepbelief.errors import DataError
 from deepbelief.gradients import PhaseBuffers
@@ -87,6 +90,29 @@ def test_completed_rows_have_the_moments_given_what_is_there(visible, known, bk)
     assert parts.state["missing"] == {}
 
 
+def test_completed_rows_are_the_state_beside_real_hidden_units(bk):
+    """4,000 chains after 60 updates, with hidden units whose states are not kept."""
+    n, known = 4000, np.array([1, np.nan, np.nan, 0, np.nan])
+    weights = tiny(5, 3, hidden="gaussian", spread=0.5, seed=3)
+    machine = Machine(weights, bk)
+    step = TrainingStep(machine, PhaseBuffers(bk, machine), n)
+    step.total = step.n_rows = n
+    step.rows, step.rng = bk.asarray(np.arange(n)), bk.rng(stream(0))
+    parts = Parts([Missing()], step)
+    parts.call("begin")
+    rows = bk.asarray(np.tile(known, (n, 1)))
+    for _ in range(60):
+        v = step.phases.visible(n)
+        v[...] = rows
+        parts.call("before_gradient")
+    found, V = bk.to_numpy(v), visible_states(weights)
+    V = V[(known == V)[:, ~np.isnan(known)].all(axis=1)]
+    log_p = V @ weights.vbias + np.square(V @ weights.W + weights.hbias).sum(axis=1) / 2
+    p = np.exp(log_p - np.logaddexp.reduce(log_p))
+    pairs = (found[:, :, None] * found[:, None]).mean(axis=0)
+    np.testing.assert_allclose(pairs, (V * p[:, None]).T @ V, atol=5 * 0.5 / np.sqrt(n))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["pcd", pytest.param("exact", marks=pytest.mark.slow)])
 def test_learning_gets_near_what_whole_rows_teach(gradient):
@@ -140,6 +166,36 @@ def test_columns_are_judged_by_what_is_there(kind):
     if kind == "gaussian":
         np.testing.assert_allclose(rbm.weights_.mean, np.nanmean(holes, axis=0))
         np.testing.assert_allclose(rbm.weights_.scale, np.nanstd(holes, axis=0))
+
+
+@case_by_case("shape", [(1, 1), (3, 7), (100, 501)])
+@case_by_case("dtype", [np.float32, np.float64])
+def test_gaps_are_filled_and_nothing_else_changes(shape, dtype, bk, loops):
+    rng = np.random.default_rng(0)
+    v, values = (rng.normal(size=shape).astype(dtype) for _ in range(2))
+    for odd in (np.nan, np.inf, -np.inf, -0.0):
+        v[rng.random(shape) < 0.3] = odd
+        values[rng.random(shape) < 0.1] = odd
+    v[-1, -1] = np.nan
+    truth, on_device = np.where(np.isnan(v), values, v), bk.asarray(v.copy())
+    fill(bk.xp, on_device, bk.asarray(values))
+    assert bk.to_numpy(on_device).tobytes() == truth.tobytes()
+    own = v.copy()
+    fill(np, own[:, ::2], values[:, ::2])
+    np.testing.assert_array_equal(own[:, ::2], truth[:, ::2])
+    np.testing.assert_array_equal(own[:, 1::2], v[:, 1::2])
+
+
+@case_by_case("n_steps", [1, 2, 3, 9, 10, 100])
+def test_a_mean_field_takes_the_means_of_both_sides_in_turn(n_steps, bk):
+    weights = tiny(4, 3, spread=1.5)
+    known = np.array([[1, np.nan, np.nan, 0], [np.nan] * 4, [1, 0, 1, 1]])
+    free = np.isnan(known)
+    v = np.where(free, expit(weights.vbias), known)
+    for _ in range(n_steps):
+        v = np.where(free, expit(expit(v @ weights.W + weights.hbias) @ weights.W.T + weights.vbias), known)
+    found = bk.to_numpy(mean_field(Machine(weights, bk), bk.asarray(known), n_steps))
+    np.testing.assert_allclose(found, v, atol=1e-12 if n_steps < 10 else SETTLED)
 
 
 def gappy_columns(dtype, n=700):

@@ -141,6 +141,13 @@ def odds_of_row(found):
     return [out]
 
 
+def filled(found):
+    x = numbers(300, 501)
+    x[x < -0.5] = np.nan
+    found.fill(x, numbers(300, 501, seed=1))
+    return [x]
+
+
 def statistics(found):
     x = numbers(300, 501)
     x[x < -0.5] = np.nan
@@ -205,6 +212,7 @@ CALLS = {
     "log_odds_of_rows": odds,
     "log_odds_of_row": odds_of_row,
     "softplus_sums": lambda found: [found.softplus_sums(numbers(201, 501, dtype=d)) for d in (np.float64, np.float32)],
+    "fill": filled,
     "column_statistics": statistics,
     "multiply_reduced": reduced,
     "add_product_32": sparse_product(np.int32),

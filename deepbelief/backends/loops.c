@@ -825,6 +825,27 @@ EXPORT void log_odds_of_row(const double *x, const double *v, const float *W, fl
     share_in_pieces(row_log_odds_part, &job, visible, 16, FEW_COMPUTED / (width + 1) + 1);
 }
 
+typedef struct {
+    float *v;
+    const float *values;
+} Gaps;
+
+/* Replace each NaN by the value at its place. */
+LOOP void fill_values(float *restrict v, const float *restrict values, int64_t n) {
+    for (int64_t i = 0; i < n; i++) v[i] = v[i] == v[i] ? v[i] : values[i];
+}
+
+static void fill_part(void *job, int64_t a, int64_t b, int slot) {
+    const Gaps *all = job;
+    (void)slot;
+    fill_values(all->v + a, all->values + a, b - a);
+}
+
+EXPORT void fill(float *v, const float *values, int64_t n) {
+    Gaps job = {v, values};
+    share_in_pieces(fill_part, &job, n, PIECE_VALUES, FEW);
+}
+
 /* Write for each column of x the number of values that are not NaN, and their mean, sum of squares around it, minimum
    and maximum. Sums are of differences from the first value, which `first` has room for: they are exactly 0 in a
    constant column, and small relative to any offset. A column without values has the mean and squares 0 and infinite

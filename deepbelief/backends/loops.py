@@ -35,6 +35,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "log_odds_of_rows": [P, P, P, P, P, P, N, N, N],
     "log_odds_of_row": [P, P, P, P, P, N, N],
     "softplus_sums": [P, P, N, N, N],
+    "fill": [P, P, N],
     "column_statistics": [P, P, P, P, P, P, P, N, N],
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
     "add_product_64": [P, P, P, F, P, P, P, N, N, N, N],
@@ -163,6 +164,10 @@ class Loops(Extension):
         out = np.empty(len(x), x.dtype)
         self._c.softplus_sums(at(x), at(out), *x.shape, x.itemsize == 8)
         return out
+
+    def fill(self, v: Array, values: Array) -> None:
+        """Replace each NaN in ``v`` by the value at its place."""
+        self._c.fill(at(v), at(values), v.size)
 
     def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array, Array]:
         """Return for each column the number of values that are not NaN, their mean, squares, minimum and maximum.
@@ -323,6 +328,9 @@ def steps_are_right(loops: Loops) -> bool:
     right += [np.allclose(mean[:18], np.nanmean(known, axis=0)), mean[18] == 0, squares[18] == 0]
     right += [np.allclose(squares[:18], counts[:18] * np.nanvar(known, axis=0), atol=1e-5)]
     right += [np.array_equal(low[:18], np.nanmin(known, axis=0)), np.array_equal(high[:18], np.nanmax(known, axis=0))]
+    filled = gappy.copy()
+    loops.fill(filled, x + 1)
+    right.append(np.array_equal(filled, np.where(np.isnan(gappy), x + 1, gappy)))
     for kind in (np.int32, np.int64):
         product, columns = np.zeros((1, 19), f32), np.arange(2, dtype=kind)
         loops.add_product(np.array([0, 2], kind), columns, np.ones(2, f32), 1, x, product, 1)

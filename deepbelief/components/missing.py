@@ -5,6 +5,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from deepbelief.backends.gaps import fill
 from deepbelief.components.component import Component, TrainingStep
 from deepbelief.gradients import Arrays
 from deepbelief.typing import DeviceArray, LayerSettings
@@ -47,7 +48,6 @@ class Missing(Component):
         machine, bk, n = step.machine, step.machine.bk, step.n_rows
         xp, space, values = bk.xp, step.phases.space, state.get("values")
         v = step.phases.visible(n)
-        missing = xp.isnan(v)
         drawn, mean = space("missing drawn", *v.shape), space("missing mean", *v.shape)
         if int(state["seen"][0]) < step.total:  # no row has been used twice yet
             mean[...] = 0
@@ -59,10 +59,11 @@ class Missing(Component):
                 bk.take(state["hidden"], step.rows, h)
             else:
                 bk.take(values, step.rows, drawn)
-                xp.copyto(v, drawn, where=missing)
-                machine.sample_hidden(v, step.rng, h)
+                mean[...] = v
+                fill(xp, mean, drawn)
+                machine.sample_hidden(mean, step.rng, h)
             machine.sample_visible(h, step.rng, drawn, mean=mean)
-        xp.copyto(v, drawn, where=missing)
+        fill(xp, v, drawn)
         if values is not None:
             values[step.rows] = drawn  # only their missing values are ever read
 
