@@ -8,6 +8,7 @@ Every crossing between host and device is noted, so that a test can say: none in
 
 import operator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import scipy.special
@@ -408,7 +409,9 @@ class FakeDevice:
     def softmax(self, x, bias, sizes):
         return self._groups.softmax(x, bias, sizes)
 
-    def log_partition(self, x, sizes=None):
+    def log_partition(self, x, sizes=None, rescaling=None):
+        if rescaling is not None:
+            return rescaling.apply(x, partial(self._groups.log_partition, sizes=sizes))
         return self._groups.log_partition(x, sizes)
 
     def one_hot_sample(self, p, rng, sizes, out):

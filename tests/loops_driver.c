@@ -126,6 +126,12 @@ static uint64_t run(void) {
     KEEP(softplus, ROWS);
     softplus_sums(y, weight, ROWS, WIDTH, 0);
     KEEP(weight, ROWS);
+    softplus_changes(y, bias, 0, 0.25, 0.5, softplus, ROWS, WIDTH);
+    KEEP(softplus, ROWS);
+    softplus_changes(y, z, WIDTH, 1.0, 0.5, softplus, ROWS, WIDTH);
+    KEEP(softplus, ROWS);
+    weighted_sums(y, W, softplus, ROWS, WIDTH);
+    KEEP(softplus, ROWS);
     double *mean = doubles(WIDTH, 16), *squares = doubles(WIDTH, 17);
     float *low = numbers(WIDTH, 18), *high = numbers(WIDTH, 19), *first = numbers(WIDTH, 27);
     int32_t *counts = malloc(WIDTH * sizeof *counts);

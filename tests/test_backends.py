@@ -20,7 +20,7 @@ from scipy import sparse
 from tables import case_by_case
 
 from deepbelief import RBM, AnomalyDetector, DBNClassifier
-from deepbelief.backends import BACKENDS, Product, blas, device, get_backend, loops, numpy_backend
+from deepbelief.backends import BACKENDS, Product, Rescaling, blas, device, get_backend, loops, numpy_backend
 from deepbelief.backends.device import device_name
 from deepbelief.errors import BackendError
 from deepbelief.hdf5.plain import dumps, loads
@@ -306,6 +306,56 @@ def test_the_log_partition_of_bits_keeps_what_is_not_finite():
         np.testing.assert_array_equal(
             get_backend("numpy").log_partition(x.astype(dtype)), np.array([np.nan, np.inf, 0, 1e30]).astype(dtype)
         )
+
+
+@pairwise_cases(
+    bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (3, 17_009)], size=[0.0, 1.0, 50.0, 1e4], dtype=DTYPES,
+    scales=[(0.0, 1.0), (0.5, 0.5001), (1.0, 0.25), (0.9, 0.9)], biases=["for all rows", "one row", "own"])  # fmt: skip
+def test_the_log_partition_of_bits_changes_as_inputs_are_rescaled(bk, shape, size, dtype, scales, biases):
+    """Differences to 1e-12, and to the rounding of the numbers that are subtracted."""
+    rng = np.random.default_rng(shape[1])
+    of_bias = {"for all rows": shape[1:], "one row": (1, shape[1]), "own": shape}[biases]
+    x, bias = ((size * rng.normal(size=s)).astype(dtype) for s in (shape, of_bias))
+    total = (x + bias).astype(np.longdouble)
+    before, after = (np.logaddexp(0, scale * total).sum(axis=1).astype(float) for scale in scales)
+    truth = (np.logaddexp(0, scales[1] * total) - np.logaddexp(0, scales[0] * total)).sum(axis=1)
+    rescaled = bk.asarray(x.copy())
+    found = bk.to_numpy(bk.log_partition(rescaled, rescaling=Rescaling(bk.asarray(bias), *scales)))
+    assert found.dtype == np.float64
+    assert (np.abs(found - truth) <= 1e-12 * np.abs(truth) + 1e-15 * (shape[1] + np.maximum(before, after))).all()
+    np.testing.assert_array_equal(bk.to_numpy(rescaled), (x + bias) * dtype(scales[1]))
+
+
+@case_by_case("dtype", DTYPES)
+def test_the_change_of_a_log_partition_keeps_what_is_not_finite(bk, dtype):
+    x = np.array([[np.nan, 1], [np.inf, 1], [-np.inf, 0], [-1e4, 1e4], [0, 0]], dtype)
+    rescaling = Rescaling(bk.asarray(np.zeros(2, dtype)), 0.5, 1.0)
+    with np.errstate(invalid="ignore"):
+        found = bk.to_numpy(bk.log_partition(bk.asarray(x), rescaling=rescaling))
+    assert np.isfinite(found).tolist() == [False, False, True, True, True]
+    np.testing.assert_allclose(found[2:], [0, 5000, 0], rtol=1e-12)
+
+
+@case_by_case("dtype", DTYPES)
+def test_the_log_partition_of_groups_changes_as_inputs_are_rescaled(bk, dtype):
+    x, bias = np.random.default_rng(0).normal(size=(7, 9)).astype(dtype), np.linspace(-1, 1, 9, dtype=dtype)
+    wide = (x + bias).astype(np.float64)
+    groups = wide[:, :4], wide[:, 4:]
+    before, after = (sum(np.log(np.exp(scale * g).sum(axis=1)) for g in groups) for scale in (0.25, 0.75))
+    rescaled, rescaling = bk.asarray(x.copy()), Rescaling(bk.asarray(bias), 0.25, 0.75)
+    found = bk.to_numpy(bk.log_partition(rescaled, (4, 5), rescaling))
+    np.testing.assert_allclose(found, after - before, rtol=1e-12)
+    np.testing.assert_array_equal(bk.to_numpy(rescaled), (x + bias) * dtype(0.75))
+
+
+@pairwise_cases(bk=EVERY, shape=[(1, 1), (5, 15), (200, 37), (100, 784)], kinds=[DTYPES, [np.float64] * 2])
+def test_rows_times_a_float64_vector_are_summed_in_float64(bk, shape, kinds):
+    rng = np.random.default_rng(shape[1])
+    rows, vector = rng.normal(size=shape).astype(kinds[0]), rng.normal(size=shape[1]).astype(kinds[1])
+    found = bk.to_numpy(bk.matmul(bk.asarray(rows), bk.asarray(vector)))
+    assert found.dtype == np.float64
+    terms = rows.astype(np.longdouble) * vector
+    assert (np.abs(found - terms.sum(axis=1)) <= 1e-15 * np.abs(terms).sum(axis=1)).all()
 
 
 @pairwise_cases(bk=EVERY, shape=[(1, 1), (5, 3), (200, 37), (9, 1000)], dtype=DTYPES)

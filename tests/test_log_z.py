@@ -1,18 +1,23 @@
 """log Z: by enumeration against sums over every state, by annealing against enumeration."""
 
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from exact import log_likelihood as true_log_likelihood
 from exact import log_z, states, tiny, visible_states
+from scipy.special import log_ndtr
 from tables import case_by_case
 
 from deepbelief import RBM, Weights
+from deepbelief.backends import get_backend
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError
 from deepbelief.likelihood import ais_log_z, exact_log_z, exact_samples, log_likelihood, reverse_ais_log_z
 from deepbelief.likelihood import exact as exact_module
-from deepbelief.likelihood.ais import default_betas
+from deepbelief.likelihood.ais import Runs, default_betas
+from deepbelief.machine import Machine
+from deepbelief.seeds import stream
 
 KINDS = [("bernoulli", 5, 3), ("bernoulli", 3, 5), ("softmax:3,2", 5, 3), ("gaussian", 4, 3)]
 ALL = pytest.mark.parametrize(("visible", "n_visible", "n_hidden"), KINDS)
@@ -80,6 +85,72 @@ def test_annealing_finds_log_z(visible, n_visible, n_hidden, with_mean, bk):
         assert 0 < error < 0.02
         assert estimate.low < truth < estimate.high or abs(estimate.log_z - truth) > 3 * error
         assert estimate.exact_start
+
+
+def log_integral_of(hidden, x):
+    """Return the log of the sum or integral over the states of hidden units with these inputs, by row."""
+    square = x**2 / 2 + np.log(2 * np.pi) / 2
+    each = {
+        "bernoulli": np.logaddexp(0, x), "spin": np.logaddexp(x, -x), "gaussian": square, "drelu": square,
+        "relu": square + log_ndtr(x),
+    }  # fmt: skip
+    return each[hidden].sum(axis=1)
+
+
+HIDDEN = ["bernoulli", "spin", "gaussian", "drelu", "relu"]
+
+
+@case_by_case("hidden", HIDDEN)
+@case_by_case("dtype", [np.float32, np.float64])
+def test_annealing_finds_log_z_for_each_type_of_hidden_units(hidden, dtype, bk):
+    weights = tiny(5, 3, hidden=hidden, spread=0.5, dtype=dtype)
+    V = states(5)
+    log_p = V @ weights.vbias + log_integral_of(hidden, V @ weights.W + weights.hbias)
+    truth = np.logaddexp.reduce(log_p)
+    samples = V[np.random.default_rng(0).choice(len(V), 2000, p=np.exp(log_p - truth))]
+    for estimate in (
+        ais_log_z(weights, n_runs=2000, betas=40, backend=bk),
+        reverse_ais_log_z(weights, samples, n_runs=2000, betas=40, backend=bk),
+    ):
+        w = np.exp(estimate.log_weights - estimate.log_weights.max())
+        assert abs(estimate.log_z - truth) < 5 * w.std(ddof=1) / w.mean() / np.sqrt(len(w))
+
+
+def plain_annealing(machine, base, runs, betas, rng):
+    """Yield the log weights so far and the states of annealing runs, by definition, from the states of others."""
+    bk, visible, W = machine.bk, machine.visible, machine.W
+    v, h, total = runs.v.copy(), np.empty((len(runs.v), W.shape[1]), W.dtype), 0.0
+    for before, after in pairwise(betas.tolist()):
+        x = bk.matmul(v, W, np.empty_like(h)) + machine.hbias
+        for beta, sign in ((before, -1), (after, 1)):
+            vbias = base + (machine.vbias.astype(np.float64) - base) * beta
+            log_p = log_integral_of(machine.hidden.spec, beta * x.astype(np.float64))
+            total += sign * (log_p - visible.energy(bk, v.astype(np.float64), vbias))
+        machine.hidden.sample(bk, x * W.dtype.type(after), np.zeros_like(machine.hbias), rng, h)
+        visible.sample(bk, bk.matmul(h, W.T) * W.dtype.type(after), vbias.astype(W.dtype), rng, v)
+        yield total, v
+
+
+@case_by_case("dtype", [np.float32, np.float64])
+@case_by_case("own_biases", [False, True])
+@case_by_case(("visible", "hidden"), [*(("bernoulli", each) for each in HIDDEN), ("gaussian", "bernoulli"),
+                                      ("softmax:30,40", "spin"), ("labelled:gaussian,10", "bernoulli")])  # fmt: skip
+def test_log_weights_sum_ratios_of_probabilities(visible, hidden, own_biases, dtype):
+    """Step by step: the states bit for bit, and the log weights to the rounding of float64."""
+    bk, n, rng = get_backend("numpy"), 40, np.random.default_rng(0)
+    machine = Machine(tiny(70, 45, visible=visible, hidden=hidden, spread=0.1, dtype=dtype), bk)
+    if own_biases:
+        machine = machine.with_biases(*(rng.normal(size=(n, m)).astype(dtype) for m in (70, 45)))
+    base = 0.5 * rng.normal(size=machine.vbias.shape)
+    runs, other = (Runs(machine, base, n, bk.rng(stream(3, "annealing"))) for _ in range(2))
+    runs.start()
+    other.start()
+    betas, seen = np.array([0, 0.001, 0.5, 0.5001, 1]), []
+    found = runs.anneal(betas, lambda done, total: seen.append(runs.v.copy()))
+    plain = list(plain_annealing(machine, base, other, betas, other.rng))
+    np.testing.assert_allclose(found, plain[-1][0], rtol=1e-11, atol=1e-11)
+    np.testing.assert_array_equal(seen[-1], plain[-1][1])
+    assert len(seen) == len(plain)
 
 
 def test_one_step_is_plain_importance_sampling():

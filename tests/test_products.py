@@ -85,17 +85,20 @@ def test_the_backend_multiplies_and_steps_alike_with_either(monkeypatch, width):
 def test_which_products_are_taken(monkeypatch, width):
     monkeypatch.setattr(found, "multiplies", width)
     W, v = numbers(210, 190), numbers(100, 210)
-    out = np.empty((100, 190), np.float32)
-    assert products.multiply(v, W, out)
-    assert products.multiply(v, np.ascontiguousarray(W.T).T, out)
-    assert not products.multiply(v[:3], W, out[:3])
-    assert not products.multiply(v[:, ::2], W[::2], out)
-    assert not products.multiply(v.astype(float), W.astype(float), out.astype(float))
-    assert not products.multiply(v, W, out[:50])
-    assert not products.multiply(v, W[:100], out)
-    assert not products.multiply(v[0], W, out[0])
+    out = np.zeros((100, 190), np.float32)
+    vector = np.ones(210)
+    for factors in (
+        (v[:3], W, out[:3]), (v[:, ::2], W[::2], out), (v.astype(float), W.astype(float), out.astype(float)),
+        (v, W, out[:50]), (v, W[:100], out), (v[0], W, out[0]), (v, W),
+        (v, vector.astype(np.float32)), (v.astype(float), vector), (v[:, :5], vector[:5]), (v, vector[:5]),
+        (v, vector, np.ones(100)), (v[0], vector),
+    ):  # fmt: skip
+        assert products.multiply(*factors) is None
+    assert products.multiply(v, W, out) is out
+    assert products.multiply(v, np.ascontiguousarray(W.T).T, out) is out
     monkeypatch.setattr(found, "multiplies", 0)
-    assert not products.multiply(v, W, out)
+    assert products.multiply(v, W, out) is None
+    assert products.multiply(v, vector).dtype == np.float64
 
 
 def test_products_have_the_same_bits_for_any_number_of_threads_of_the_blas():

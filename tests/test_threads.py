@@ -148,6 +148,13 @@ def filled(found):
     return [x]
 
 
+def changes(found):
+    x, results = numbers(201, 501), []
+    for bias in (numbers(501, seed=1), numbers(201, 501, seed=2)):
+        results += [found.softplus_changes(x, bias, 0.25, 0.5), x.copy()]
+    return results
+
+
 def statistics(found):
     x = numbers(300, 501)
     x[x < -0.5] = np.nan
@@ -213,6 +220,8 @@ CALLS = {
     "log_odds_of_row": odds_of_row,
     "softplus_sums": lambda found: [found.softplus_sums(numbers(201, 501, dtype=d)) for d in (np.float64, np.float32)],
     "fill": filled,
+    "softplus_changes": changes,
+    "weighted_sums": lambda found: [found.weighted_sums(numbers(301, 501), numbers(501, dtype=np.float64))],
     "column_statistics": statistics,
     "multiply_reduced": reduced,
     "add_product_32": sparse_product(np.int32),
@@ -334,7 +343,8 @@ def test_each_thread_has_room_of_its_own(on_threads, name, slot):
 
 HELPED = (
     "sigmoid", "sigmoid_backward", "gather", "softmax and one_hot", "momentum_step", "settle", "adam_step",
-    "log_odds_of_rows", "log_odds_of_row", "softplus_sums", "multiply", "multiply_by_transposed", "step_by_tiles",
+    "log_odds_of_rows", "log_odds_of_row", "softplus_sums", "softplus_changes", "weighted_sums", "multiply",
+    "multiply_by_transposed", "step_by_tiles",
 )  # fmt: skip
 
 

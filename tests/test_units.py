@@ -10,6 +10,7 @@ from pairwise import pairwise_cases
 from scipy.special import log_ndtr
 from tables import case_by_case
 
+from deepbelief.backends import Rescaling
 from deepbelief.errors import SettingError
 from deepbelief.seeds import stream
 from deepbelief.units import UNITS, Bernoulli, DReLU, Gaussian, Rectified, ReLU, Softmax, Spin, get_unit
@@ -117,6 +118,18 @@ def test_the_mean_is_the_derivative_of_the_log_partition(bk, spec):
         shift = np.eye(WIDTH)[j] * 1e-5
         numeric[:, j] = (log_partition(bk, unit, total + shift) - log_partition(bk, unit, total - shift)) / 2e-5
     np.testing.assert_allclose(mean(bk, unit, x, bias), numeric, atol=1e-9)
+
+
+@case_by_case("spec", TRACTABLE)
+@case_by_case("dtype", DTYPES)
+def test_rescaled_inputs_change_the_log_partition(bk, spec, dtype):
+    unit, (x, bias) = get_unit(spec), inputs(dtype)
+    before, after = (log_partition(bk, unit, (x + bias).astype(np.float64) * scale) for scale in (0.25, 0.75))
+    rescaled = bk.asarray(x.copy())
+    found = bk.to_numpy(unit.rescale(bk, rescaled, Rescaling(bk.asarray(bias), 0.25, 0.75)))
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, after - before, rtol=1e-11)
+    np.testing.assert_array_equal(bk.to_numpy(rescaled), (x + bias) * dtype(0.75))
 
 
 @case_by_case("spec", TRACTABLE)

@@ -8,7 +8,7 @@ it. No module outside this folder imports CuPy or checks which backend is in use
 import warnings
 from collections.abc import Callable
 
-from deepbelief.backends.interface import Backend, Product, Rng, Sparse, SparseRows
+from deepbelief.backends.interface import Backend, Product, Rescaling, Rng, Sparse, SparseRows
 from deepbelief.errors import BackendError, PrecisionWarning, check_members, unknown
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "PRECISIONS",
     "Backend",
     "Product",
+    "Rescaling",
     "Rng",
     "Sparse",
     "SparseRows",

@@ -1,13 +1,14 @@
 """The GPU backend: CuPy for arrays and products, fused CUDA kernels for the rest."""
 
 import importlib
+from functools import partial
 from types import ModuleType
 
 import numpy as np
 
 from deepbelief.backends import kernels
 from deepbelief.backends.groups import Groups
-from deepbelief.backends.interface import LazyModule, Product
+from deepbelief.backends.interface import LazyModule, Product, Rescaling
 from deepbelief.errors import BackendError
 from deepbelief.typing import Array, DeviceArray, DtypeLike, StrMapping
 
@@ -256,8 +257,12 @@ class CupyBackend:
         """Replace ``x`` by the softmax of ``x + bias`` within groups of these sizes."""
         return self._groups.softmax(x, bias, sizes)
 
-    def log_partition(self, x: DeviceArray, sizes: tuple[int, ...] | None = None) -> DeviceArray:
-        """Return the log of the sum of exponentials of each group of columns, summed over groups."""
+    def log_partition(
+        self, x: DeviceArray, sizes: tuple[int, ...] | None = None, rescaling: Rescaling | None = None
+    ) -> DeviceArray:
+        """Return the log of the sum of exponentials of each group of columns, summed over groups, or its change."""
+        if rescaling is not None:
+            return rescaling.apply(x, partial(self._groups.log_partition, sizes=sizes))
         return self._groups.log_partition(x, sizes)
 
     def one_hot_sample(self, p: DeviceArray, rng: DeviceArray, sizes: tuple[int, ...], out: DeviceArray) -> DeviceArray:

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -37,6 +37,33 @@ class Product:
             rows, right = self.plus
             rows.add_transposed(right, out)
         return out
+
+
+class Rescaling(NamedTuple):
+    """A change of the scale by which inputs are multiplied after a bias is added.
+
+    Parameters
+    ----------
+    bias : array of shape (n_units,) or (n_rows, n_units)
+    before, after : float
+        The two scales, at least 0.
+    """
+
+    bias: DeviceArray
+    before: float
+    after: float
+
+    def apply(self, x: DeviceArray, log_partition: Callable[[DeviceArray], DeviceArray]) -> DeviceArray:
+        """Replace ``x`` by ``(x + bias) * after``, and return in float64 how its log partition changes from ``before``.
+
+        The change may be a small difference of two large numbers: both are computed in float64.
+        """
+        x += self.bias
+        wide = x.astype(np.float64)
+        x *= self.after
+        before = log_partition(wide * self.before)
+        wide *= self.after
+        return log_partition(wide) - before
 
 
 class SparseRows(Protocol):
@@ -149,10 +176,13 @@ class Backend(Protocol):
     def softmax(self, x: DeviceArray, bias: DeviceArray, sizes: tuple[int, ...]) -> DeviceArray:
         """Replace ``x`` by the softmax of ``x + bias`` within groups of these sizes; for the bias see `sigmoid`."""
 
-    def log_partition(self, x: DeviceArray, sizes: tuple[int, ...] | None = None) -> DeviceArray:
+    def log_partition(
+        self, x: DeviceArray, sizes: tuple[int, ...] | None = None, rescaling: Rescaling | None = None
+    ) -> DeviceArray:
         """Return the log of the sum of exponentials of each group of columns, summed over groups.
 
-        Without sizes, each column is a group with a second state of input 0: the sum of the softplus function.
+        Without sizes, each column is a group with a second state of input 0: the sum of the softplus function. Given a
+        rescaling, apply it to ``x``, and return the change.
         """
 
     def one_hot_sample(self, p: DeviceArray, rng: Rng, sizes: tuple[int, ...], out: DeviceArray) -> DeviceArray:

@@ -591,11 +591,13 @@ typedef struct {
 
 #define FOLDED 1000 /* factors of at most 2 whose product cannot overflow */
 
+/* exp(x) for x <= 0, but at least exp(-708). */
+INLINE double falling64(double x) { return exponential(x > -708.0 ? x : -708.0); }
+
 /* Add softplus(z), which is the larger of z and 0 and the log of a factor in [1, 2]. NaN stays. */
 INLINE void add_softplus(double z, double *positive, double *fraction) {
-    const double size = z < 0.0 ? -z : z;
-    *positive += z <= 0.0 ? 0.0 : z;
-    *fraction *= 1.0 + exponential(size < 708.0 ? -size : -708.0);
+    *positive += 0.0 > z ? 0.0 : z;
+    *fraction += *fraction * falling64(-fabs(z));
 }
 
 /* Sum of softplus(x) over float64 numbers, or over float32 ones. */
@@ -637,6 +639,101 @@ static void softplus_sums_part(void *job, int64_t a, int64_t b, int slot) {
 EXPORT void softplus_sums(const void *x, void *out, int64_t rows, int64_t width, int64_t is_double) {
     Sums job = {x, out, width, is_double};
     share_rows(softplus_sums_part, &job, rows, width, FEW_COMPUTED);
+}
+
+/* Inputs of units without a bias, biases of all rows (stride 0) or of each, two scales of at least 0, and a sum for each
+   row. */
+typedef struct {
+    float *x;
+    const float *bias;
+    double *out;
+    double before, after;
+    int64_t stride, width;
+} Scaled;
+
+/* Do what add_softplus does for z times each of two scales, by which the sum of positive z remains to be multiplied. */
+INLINE void add_both(double z, double before, double after, double *positive, double *low, double *high) {
+    *positive += 0.0 > z ? 0.0 : z;
+    *low += *low * falling64(before * -fabs(z));
+    *high += *high * falling64(after * -fabs(z));
+}
+
+/* Sum of softplus(after x) - softplus(before x). */
+INLINE double softplus_change(const float *restrict x, double before, double after, int64_t width) {
+    double positive[WIDE] = {0}, sum = 0.0;
+    Products low, high;
+    empty_products(&low);
+    empty_products(&high);
+    int64_t j = 0;
+    while (j + WIDE <= width) {
+        const int64_t left = (width - j) / WIDE, n = left < FOLDED ? left : FOLDED;
+        for (int64_t s = 0; s < n; s++, j += WIDE)
+            for (int l = 0; l < WIDE; l++)
+                add_both((double)x[j + l], before, after, &positive[l], &low.fraction[l], &high.fraction[l]);
+        fold(&low);
+        fold(&high);
+    }
+    for (int l = 0; j + l < width; l++)
+        add_both((double)x[j + l], before, after, &positive[l], &low.fraction[l], &high.fraction[l]);
+    fold(&low);
+    fold(&high);
+    for (int l = 0; l < WIDE; l++) sum += positive[l];
+    return (after - before) * sum + (log_of(&high) - log_of(&low));
+}
+
+LOOP void softplus_changes_rows(const Scaled *s, int64_t a, int64_t b) {
+    const float factor = (float)s->after;
+    for (; a < b; a++) {
+        float *restrict x = s->x + a * s->width;
+        const float *restrict bias = s->bias + a * s->stride;
+        for (int64_t j = 0; j < s->width; j++) x[j] += bias[j];
+        s->out[a] = softplus_change(x, s->before, s->after, s->width);
+        for (int64_t j = 0; j < s->width; j++) x[j] *= factor;
+    }
+}
+
+static void softplus_changes_part(void *job, int64_t a, int64_t b, int slot) {
+    (void)slot;
+    softplus_changes_rows(job, a, b);
+}
+
+/* Add the bias to x, write the sum of softplus(after x) - softplus(before x) of each row, and multiply x by `after`. */
+EXPORT void softplus_changes(float *x, const float *bias, int64_t stride, double before, double after, double *out,
+                             int64_t rows, int64_t width) {
+    Scaled job = {x, bias, out, before, after, stride, width};
+    share_rows(softplus_changes_part, &job, rows, width, FEW_COMPUTED);
+}
+
+typedef struct {
+    const float *x;
+    const double *weights;
+    double *out;
+    int64_t width;
+} Weighted;
+
+LOOP void weighted_sums_rows(const Weighted *s, int64_t a, int64_t b) {
+    const double *restrict weights = s->weights;
+    for (; a < b; a++) {
+        const float *restrict x = s->x + a * s->width;
+        double sums[WIDE] = {0}, sum = 0.0;
+        int64_t j = 0;
+        for (; j + WIDE <= s->width; j += WIDE)
+            for (int l = 0; l < WIDE; l++) sums[l] += (double)x[j + l] * weights[j + l];
+        for (int l = 0; j + l < s->width; l++) sums[l] += (double)x[j + l] * weights[j + l];
+        for (int l = 0; l < WIDE; l++) sum += sums[l];
+        s->out[a] = sum;
+    }
+}
+
+static void weighted_sums_part(void *job, int64_t a, int64_t b, int slot) {
+    (void)slot;
+    weighted_sums_rows(job, a, b);
+}
+
+/* Write the sum of the numbers of each row times these weights. */
+EXPORT void weighted_sums(const float *x, const double *weights, double *out, int64_t rows, int64_t width) {
+    Weighted job = {x, weights, out, width};
+    share_rows(weighted_sums_part, &job, rows, width, FEW);
 }
 
 #define BLOCK_ROWS 16 /* rows whose probabilities stay in the cache while all weights are read */

@@ -19,8 +19,8 @@ from deepbelief.typing import Array, Dtype
 LARGEST_EXPONENT = 340.0  # largest exponent of a factor in `log_odds`; as in loops.c
 MAX_THREADS = 64  # of a loop; as in crew.h
 BLOCK_ROWS = 16  # rows of a block of `log_odds`, as in loops.c
-FLOAT32 = np.dtype(np.float32)
-P, N, F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
+P, N, F, D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_double
 ARGUMENTS: dict[str, list[object]] = {
     "sigmoid": [P, P, N, N],
     "sample": [P, P, P, P, N, N, N],
@@ -35,6 +35,8 @@ ARGUMENTS: dict[str, list[object]] = {
     "log_odds_of_rows": [P, P, P, P, P, P, N, N, N],
     "log_odds_of_row": [P, P, P, P, P, N, N],
     "softplus_sums": [P, P, N, N, N],
+    "weighted_sums": [P, P, P, N, N],
+    "softplus_changes": [P, P, N, D, D, P, N, N],
     "fill": [P, P, N],
     "column_statistics": [P, P, P, P, P, P, P, N, N],
     "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
@@ -85,8 +87,66 @@ class Extension:
         return out
 
 
-class Loops(Extension):
-    """The compiled functions, taking arrays; loops.c documents each of them."""
+class ProductLoops(Extension):
+    """The compiled products, taking arrays; the files in C document each of them."""
+
+    def multiply_reduced(
+        self, library: ctypes.Structure, left: Array, right: Array, factor: float, out: Array, keep: float
+    ) -> None:
+        """Replace ``out`` by ``keep * out + factor * left @ right``, of factors that a library takes as bfloat16.
+
+        The factors are stored by rows or by columns.
+        """
+        (m, k), n, threads = left.shape, right.shape[1], self._c.loop_threads()
+        own, common = k * max(m, n), k * min(m, n) * threads
+        room = _room(self._rooms, "words", own + common, np.dtype(np.uint16))
+        (a, a_turned), (b, b_turned) = ((x, 0) if x.flags.c_contiguous else (x.T, 1) for x in (left, right))
+        self._c.multiply_reduced(
+            ctypes.byref(library), at(a), a_turned, at(b), b_turned, at(room), at(room[own:]), threads, at(out),
+            m, k, n, factor, keep,
+        )  # fmt: skip
+
+    def add_product(
+        self, ends: Array, indices: Array, data: Array, factor: float, W: Array, out: Array, block: int
+    ) -> None:
+        """Add ``factor`` times compressed rows times ``W`` to ``out``, for some rows of ``W`` at a time."""
+        n_rows, (depth, width) = len(ends) - 1, W.shape
+        ends = ends.astype(indices.dtype, copy=False)
+        places = np.empty(n_rows, indices.dtype)
+        add = self._c.add_product_32 if indices.itemsize == 4 else self._c.add_product_64
+        add(
+            at(ends), at(indices), at(data), factor, at(W), at(out), at(places), n_rows, depth, width, block,
+        )  # fmt: skip
+
+    def multiply(self, left: Array, right: Array, out: Array) -> None:
+        """Write ``left @ right`` into ``out``."""
+        self._c.multiply(at(left), at(right), at(out), *left.shape, right.shape[1])
+
+    def multiply_by_transposed(self, left: Array, right: Array, out: Array) -> None:
+        """Write ``left @ right.T`` into ``out``."""
+        self._c.multiply_by_transposed(at(left), at(right), at(out), *left.shape, len(right))
+
+    def step_along(
+        self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
+        nesterov: bool,
+    ) -> None:  # fmt: skip
+        """Do what `momentum_step` does with the gradient ``left.T @ right``."""
+        k, n = right.shape
+        room = _room(self._rooms, "left", (len(w) + TALL) * k, FLOAT32)
+        self._c.step_by_tiles(
+            at(left), at(right), at(w), at(velocity), _panels(self._rooms, n, k), at(room), rate, momentum, decay,
+            nesterov, len(w), k, n,
+        )  # fmt: skip
+
+    def weighted_sums(self, x: Array, weights: Array) -> Array:
+        """Return the sum of each row's values times float64 weights, in float64."""
+        out = np.empty(len(x))
+        self._c.weighted_sums(at(x), at(weights), at(out), *x.shape)
+        return out
+
+
+class Loops(ProductLoops):
+    """All compiled functions; loops.c documents each of them."""
 
     def sigmoid(self, x: Array, bias: Array) -> None:
         """Replace each row of ``x`` by the logistic function of ``x + bias``."""
@@ -169,6 +229,15 @@ class Loops(Extension):
         """Replace each NaN in ``v`` by the value at its place."""
         self._c.fill(at(v), at(values), v.size)
 
+    def softplus_changes(self, x: Array, bias: Array, before: float, after: float) -> Array:
+        """Add the bias, of all rows or of each, to ``x``, and multiply ``x`` by ``after``, which is at least 0.
+
+        Returns by how much the softplus function's sum over each row exceeds the one with ``before``, in float64.
+        """
+        out, stride = np.empty(len(x)), (bias.ndim - 1) * x.shape[1]
+        self._c.softplus_changes(at(x), at(bias), stride, before, after, at(out), *x.shape)
+        return out
+
     def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array, Array]:
         """Return for each column the number of values that are not NaN, their mean, squares, minimum and maximum.
 
@@ -180,54 +249,6 @@ class Loops(Extension):
         first, low, high = (np.empty(width, x.dtype) for _ in range(3))
         self._c.column_statistics(at(x), *(at(a) for a in (counts, first, mean, squares, low, high)), *x.shape)
         return counts, mean, squares, low, high
-
-    def multiply_reduced(
-        self, library: ctypes.Structure, left: Array, right: Array, factor: float, out: Array, keep: float
-    ) -> None:
-        """Replace ``out`` by ``keep * out + factor * left @ right``, of factors that a library takes as bfloat16.
-
-        The factors are stored by rows or by columns.
-        """
-        (m, k), n, threads = left.shape, right.shape[1], self._c.loop_threads()
-        own, common = k * max(m, n), k * min(m, n) * threads
-        room = _room(self._rooms, "words", own + common, np.dtype(np.uint16))
-        (a, a_turned), (b, b_turned) = ((x, 0) if x.flags.c_contiguous else (x.T, 1) for x in (left, right))
-        self._c.multiply_reduced(
-            ctypes.byref(library), at(a), a_turned, at(b), b_turned, at(room), at(room[own:]), threads, at(out),
-            m, k, n, factor, keep,
-        )  # fmt: skip
-
-    def add_product(
-        self, ends: Array, indices: Array, data: Array, factor: float, W: Array, out: Array, block: int
-    ) -> None:
-        """Add ``factor`` times compressed rows times ``W`` to ``out``, for some rows of ``W`` at a time."""
-        n_rows, (depth, width) = len(ends) - 1, W.shape
-        ends = ends.astype(indices.dtype, copy=False)
-        places = np.empty(n_rows, indices.dtype)
-        add = self._c.add_product_32 if indices.itemsize == 4 else self._c.add_product_64
-        add(
-            at(ends), at(indices), at(data), factor, at(W), at(out), at(places), n_rows, depth, width, block,
-        )  # fmt: skip
-
-    def multiply(self, left: Array, right: Array, out: Array) -> None:
-        """Write ``left @ right`` into ``out``."""
-        self._c.multiply(at(left), at(right), at(out), *left.shape, right.shape[1])
-
-    def multiply_by_transposed(self, left: Array, right: Array, out: Array) -> None:
-        """Write ``left @ right.T`` into ``out``."""
-        self._c.multiply_by_transposed(at(left), at(right), at(out), *left.shape, len(right))
-
-    def step_along(
-        self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
-        nesterov: bool,
-    ) -> None:  # fmt: skip
-        """Do what `momentum_step` does with the gradient ``left.T @ right``."""
-        k, n = right.shape
-        room = _room(self._rooms, "left", (len(w) + TALL) * k, FLOAT32)
-        self._c.step_by_tiles(
-            at(left), at(right), at(w), at(velocity), _panels(self._rooms, n, k), at(room), rate, momentum, decay,
-            nesterov, len(w), k, n,
-        )  # fmt: skip
 
 
 def _panels(rooms: threading.local, width: int, depth: int) -> object:
@@ -320,6 +341,9 @@ def steps_are_right(loops: Loops) -> bool:
     loops.log_odds_of_row(double[:1], v[:1], x, one)
     right.append(np.allclose(one, truth[:1], atol=1e-5))
     right.append(np.allclose(loops.softplus_sums(double), np.logaddexp(0, double).sum(axis=1)))
+    scaled, change = x.copy(), np.logaddexp(0, double) - np.logaddexp(0, double / 2)
+    right.append(np.allclose(loops.softplus_changes(scaled, np.zeros(19, f32), 0.5, 1.0), change.sum(axis=1)))
+    right += [np.array_equal(scaled, x), np.allclose(loops.weighted_sums(x, double[0]), x @ double[0])]
     gappy = np.where(x < -2, np.float32(np.nan), x)  # some values of the first row
     gappy[:, 18] = np.nan
     counts, mean, squares, low, high = loops.column_statistics(gappy)

@@ -4,7 +4,7 @@ import ctypes
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from deepbelief.backends import blas, loops, products
 from deepbelief.backends.bfloat16 import Bfloat16Products
 from deepbelief.backends.groups import Groups
-from deepbelief.backends.interface import LazyModule, Product
+from deepbelief.backends.interface import LazyModule, Product, Rescaling
 from deepbelief.backends.sparse import HostRows, HostSparse
 from deepbelief.typing import Array, DeviceArray, DtypeLike, SparseMatrix, StrMapping
 
@@ -209,9 +209,8 @@ class NumpyBackend:
             return rows.times(W, out)
         if self._products is not None and self._products.takes(rows, W, out):
             return self._products.matmul(rows, W, out)
-        if out is not None and products.multiply(rows, W, out):
-            return out
-        return np.matmul(rows, W, out=out)
+        found = products.multiply(rows, W, out)
+        return np.matmul(rows, W, out=out) if found is None else found
 
     def rng(self, seed: np.random.SeedSequence) -> NumpyRng:
         """Return the random stream of this seed."""
@@ -264,8 +263,15 @@ class NumpyBackend:
         found.softmax(x, bias, _as_array(sizes))
         return x
 
-    def log_partition(self, x: Array, sizes: tuple[int, ...] | None = None) -> Array:
-        """Return the log of the sum of exponentials of each group of columns, summed over groups."""
+    def log_partition(
+        self, x: Array, sizes: tuple[int, ...] | None = None, rescaling: Rescaling | None = None
+    ) -> Array:
+        """Return the log of the sum of exponentials of each group of columns, summed over groups, or its change."""
+        if rescaling is not None:
+            known = loops.loops_for(x, rescaling.bias) if sizes is None else None
+            if known is None or rescaling.bias.shape not in (x.shape, x.shape[1:]):
+                return rescaling.apply(x, partial(self.log_partition, sizes=sizes))  # type: ignore[no-any-return]
+            return known.softplus_changes(x, *rescaling)
         if sizes is None:
             known = loops.loops_for(x, dtype=x.dtype) if x.size and x.dtype.char in "fd" else None
             return GROUPS.log_partition(x) if known is None else known.softplus_sums(x)
@@ -312,7 +318,7 @@ class NumpyBackend:
 
     def log_odds(self, x: Array, v: Array, W: Array, out: Array) -> Array:
         """Write the contribution of Bernoulli hidden units to the log-odds of each visible unit given all others."""
-        found = loops.loops_for(x, v, out, dtype=np.dtype(np.float64))
+        found = loops.loops_for(x, v, out, dtype=loops.FLOAT64)
         if found is not None and len(x) == 1 and loops.loops_for(W) and found.log_odds_of_row(x, v, W, out):
             return out
         W = W.astype(np.float64, copy=False)

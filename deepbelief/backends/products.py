@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from deepbelief.backends.loops import Loops, load, loops_for
+from deepbelief.backends.loops import FLOAT64, Loops, load, loops_for
 from deepbelief.typing import Array
 
 MIN_ROWS = 4  # of a minibatch: fewer rows leave most of a tile empty
@@ -34,20 +34,24 @@ LIMITS = {32: Limits(256, 256, 512, 2**15, 2**21), 64: Limits(200, 256, 512, 2**
 """Limits by the bytes of a vector, as measured on AMD's Zen 3 and on Intel's Sapphire Rapids."""
 
 
-def multiply(left: Array, right: Array, out: Array) -> bool:
-    """Write ``left @ right`` into ``out`` where compiled loops are faster than the BLAS; return whether they were used.
+def multiply(left: Array, right: Array, out: Array | None = None) -> Array | None:
+    """Return ``left @ right`` where compiled loops are faster than the BLAS, else None.
 
-    ``left`` is a minibatch, and ``right`` are weights, by rows or by columns.
+    ``left`` is a minibatch. Either ``right`` are weights, by rows or by columns, and ``out`` receives the product; or
+    ``right`` is a float64 vector, and NumPy would have to copy the float32 minibatch to float64.
     """
-    if left.ndim != 2 or right.ndim != 2:
-        return False
+    if left.ndim == 2 and left.shape[1:] == right.shape and out is None:
+        found = loops_for(left) if loops_for(right, dtype=FLOAT64) else None
+        return None if found is None else found.weighted_sums(left, right)
+    if left.ndim != 2 or right.ndim != 2 or out is None:
+        return None
     turned = not right.flags.c_contiguous
     weights = right.T if turned else right
     found = _takes("turned_rows" if turned else "rows", len(left), weights, left, out)
     if found is None or left.shape[1] != len(right) or out.shape != (len(left), right.shape[1]):
-        return False
+        return None
     (found.multiply_by_transposed if turned else found.multiply)(left, weights, out)
-    return True
+    return out
 
 
 def step_along(

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from deepbelief.backends import Backend, Rng, get_backend
+from deepbelief.backends import Backend, Rescaling, Rng, get_backend
 from deepbelief.errors import DataError, DeepBeliefWarning, SettingError, invalid
 from deepbelief.likelihood.estimate import LogZEstimate
 from deepbelief.likelihood.exact import enumerable, exact_samples, weights_of
@@ -245,11 +245,9 @@ class Runs:
         self.bk, self.machine, self.rng = machine.bk, machine, rng
         xp, (n_visible, n_hidden) = self.bk.xp, machine.W.shape
         self.v, self._v_mean = (xp.empty((n_runs, n_visible), machine.dtype) for _ in range(2))
-        self._x, self._h, self._field = (xp.empty((n_runs, n_hidden), machine.dtype) for _ in range(3))
+        self._x, self._h = (xp.empty((n_runs, n_hidden), machine.dtype) for _ in range(2))
         self._no_hbias = xp.zeros((n_hidden,), machine.dtype)
         # Log weights are sums of many small differences of large numbers: they are computed in float64.
-        sizes = n_visible, n_hidden, n_hidden
-        self._exact_v, self._exact_x, self._scaled_x = (xp.empty((n_runs, n), np.float64) for n in sizes)
         self._base_vbias = base_vbias.astype(np.float64)
         self._away = machine.vbias.astype(np.float64) - self._base_vbias
 
@@ -264,17 +262,13 @@ class Runs:
 
     def anneal(self, betas: Float64Array, progress: Progress | None = None) -> DeviceArray:
         """Anneal from the first beta to the last, and return the log weights of the runs, in float64."""
-        xp, steps = self.bk.xp, betas.tolist()
-        total = xp.zeros(len(self.v), np.float64)
-        vbias = self._vbias_at(steps[0])
+        bk, machine, steps = self.bk, self.machine, betas.tolist()
+        total = self._energy_of_0(steps[0]) - self._energy_of_0(steps[-1])
         for done, (before, after) in enumerate(itertools.pairwise(steps), 1):
-            self.bk.matmul(self.v, self.machine.W, self._x)
-            self._x += self.machine.hbias
-            self._exact_v[...], self._exact_x[...] = self.v, self._x
-            following = self._vbias_at(after)
-            total += self._log_p(after, following) - self._log_p(before, vbias)
-            vbias = following
-            self._step(after, vbias)
+            bk.matmul(self.v, machine.W, self._x)
+            total += machine.hidden.rescale(bk, self._x, Rescaling(machine.hbias, before, after))
+            total += (after - before) * self._slope()
+            self._step(after)
             if progress is not None:
                 progress(done, len(steps) - 1)
         return total
@@ -284,20 +278,24 @@ class Runs:
         vbias += self._base_vbias
         return vbias
 
-    def _log_p(self, beta: float, vbias: DeviceArray) -> DeviceArray:
-        """Return the log of the unnormalised probability of the visible states, given their hidden inputs."""
-        machine, bk = self.machine, self.bk
-        x = bk.xp.multiply(self._exact_x, beta, out=self._scaled_x)
-        return machine.hidden.log_partition(bk, x) - machine.visible.energy(bk, self._exact_v, vbias)
+    def _slope(self) -> DeviceArray:
+        """Return the derivative by beta of the negative visible energy, without the part that all states share."""
+        v, away = self.v, self._away
+        return self.bk.matmul(v, away) if away.ndim == 1 else (v * away).sum(axis=1)
 
-    def _step(self, beta: float, vbias: DeviceArray) -> None:
-        """Take one Gibbs step at this inverse temperature; hidden inputs are those of the visible states."""
+    def _energy_of_0(self, beta: float) -> DeviceArray:
+        """Return the energy of the visible state 0: what the biases contribute to all energies, besides -v b."""
+        zero = self.bk.xp.zeros(self.v.shape, np.float64)
+        return self.machine.visible.energy(self.bk, zero, self._vbias_at(beta))
+
+    def _step(self, beta: float) -> None:
+        """Take one Gibbs step at this inverse temperature, given the scaled inputs of the hidden units."""
         machine, bk = self.machine, self.bk
-        x = bk.xp.multiply(self._x, beta, out=self._field)
-        machine.hidden.sample(bk, x, self._no_hbias, self.rng, self._h)
+        machine.hidden.sample(bk, self._x, self._no_hbias, self.rng, self._h)
         field = bk.matmul(self._h, machine.W.T, self._v_mean)
         field *= beta
-        machine.visible.sample(bk, field, vbias.astype(machine.dtype, copy=False), self.rng, self.v)
+        vbias = self._vbias_at(beta).astype(machine.dtype, copy=False)
+        machine.visible.sample(bk, field, vbias, self.rng, self.v)
 
 
 def base_partition(machine: Machine, vbias: DeviceArray) -> DeviceArray:

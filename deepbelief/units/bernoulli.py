@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepbelief.backends import Backend, Rng
+from deepbelief.backends import Backend, Rescaling, Rng
 from deepbelief.typing import Array, DeviceArray
 from deepbelief.units.unit import ROUNDING, Foreign, LinearUnit, outside
 
@@ -49,6 +49,10 @@ class Bernoulli(LinearUnit):
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Return the sum of softplus(x)."""
         return bk.log_partition(x)
+
+    def rescale(self, bk: Backend, x: DeviceArray, rescaling: Rescaling) -> DeviceArray:
+        """Compute the change at once."""
+        return bk.log_partition(x, rescaling=rescaling)
 
     def initial_bias(self, mean: Array) -> Array:
         """Return the logit of the means."""

@@ -4,12 +4,13 @@ A unit type is a stateless strategy. ``x`` is always the total input with the bi
 shape (n_rows, n_units) on the device, and is overwritten by the methods that say so.
 """
 
+from functools import partial
 from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepbelief.backends import Backend, Rng
+from deepbelief.backends import Backend, Rescaling, Rng
 from deepbelief.errors import Mention, Message
 from deepbelief.typing import Array, DeviceArray
 
@@ -164,10 +165,13 @@ class Unit(UnitCapabilities, Protocol):
         """Replace ``x`` by the mean and write a draw of the state into ``out``."""
 
     def energy(self, bk: Backend, v: DeviceArray, bias: DeviceArray) -> DeviceArray:
-        """Return the energy of a state without connections, shape (n_rows,)."""
+        """Return the energy of a state without connections: -v b and terms of v or b alone, shape (n_rows,)."""
 
     def log_partition(self, bk: Backend, x: DeviceArray) -> DeviceArray:
         """Return the log of the sum (or integral) over the unit's states, shape (n_rows,)."""
+
+    def rescale(self, bk: Backend, x: DeviceArray, rescaling: Rescaling) -> DeviceArray:
+        """Rescale ``x`` (without bias) in place, and return in float64 the change of the log partition."""
 
     def log_integral(self, bk: Backend, field: DeviceArray, bias: DeviceArray) -> DeviceArray:
         """Return the log of the sum (or integral) of exp(-E(v) + v field) over the states, shape (n_rows,)."""
@@ -241,6 +245,10 @@ class UnitType:
 
     def clip(self, block: Array) -> None:
         """Do nothing: there is nothing to clip to."""
+
+    def rescale(self, bk: Backend, x: DeviceArray, rescaling: Rescaling) -> DeviceArray:
+        """Compute both log partitions in float64."""
+        return rescaling.apply(x, partial(cast(Unit, self).log_partition, bk))
 
 
 class LinearUnit(UnitType):
