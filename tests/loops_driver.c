@@ -5,6 +5,7 @@ the bits of one thread's. */
 
 #include "../deepbelief/backends/loops.c"
 
+#include <cpuid.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -80,6 +81,16 @@ static int gemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, 
 static void limit(int n) { (void)n; }
 
 /* Run every loop, and return a digest of all results. */
+#if __GNUC__ >= 12
+/* Return whether the processor has AMX and the system allows its use: in the words of loops.c, the bits of CPUID that say
+   AVX512BW, AMX-BF16 and AMX-TILE, and AVX512-BF16. */
+static int has_amx(void) {
+    unsigned a, b, c, d, later;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b >> 30 & 1) || !(d >> 22 & 1) || !(d >> 24 & 1)) return 0;
+    return __get_cpuid_count(7, 1, &later, &b, &c, &d) && (later >> 5 & 1) && allow_amx();
+}
+#endif
+
 static uint64_t run(void) {
     uint64_t sum = 14695981039346656037u;
     float *x = numbers(N, 1), *y = numbers(N, 2), *z = numbers(N, 3), *bias = numbers(WIDTH, 4), *out = numbers(N, 5);
@@ -178,6 +189,17 @@ static uint64_t run(void) {
         multiply_512(down);
         step_along_512(step);
     }
+#if __GNUC__ >= 12
+    if (has_amx()) {
+        void *words = room_for(2 * ROWS + 32 * MAX_THREADS, 16, VISIBLE + WIDTH + ROWS);
+        for (int i = 0; i < 2; i++) {
+            multiply_by_amx(few, 0, table, 0, words, broad, ROWS, VISIBLE, WIDTH, 0.5f, 0.25f);
+            multiply_by_amx(broad, 0, table, 1, words, few, ROWS, WIDTH, VISIBLE, 1.0f, 0.0f);
+            step_by_amx(few, broad, table, velocity, words, 0.1f, 0.9f, 1e-3f, 1, VISIBLE, ROWS, WIDTH);
+        }
+        free(words);
+    }
+#endif
     KEEP(broad, N);
     KEEP(few, ROWS * VISIBLE);
     KEEP(table, VISIBLE * WIDTH);

@@ -17,13 +17,13 @@ from deepbelief.errors import BackendError, PrecisionWarning
 pytestmark = pytest.mark.skipif(loops.load() is None, reason="the loops were not compiled")
 
 
-@pytest.fixture(params=["stand-in for oneDNN", "stand-in for MKL", "oneDNN", "MKL"])
+@pytest.fixture(params=["stand-in for oneDNN", "stand-in for MKL", "oneDNN", "MKL", "AMX"])
 def products(request, monkeypatch):
     """Products by each library, also small ones."""
     for limit in ("MIN_MULTIPLICATIONS", "MIN_ROWS", "MIN_COLUMNS"):
         monkeypatch.setattr(bfloat16, limit, 1)
     stand, _, name = request.param.rpartition("stand-in for ")
-    found = stand_in(name) if stand else bfloat16.load(name)
+    found = stand_in(name) if stand else bfloat16.amx() if name == "AMX" else bfloat16.load(name)
     if isinstance(found, str):
         pytest.skip(found)
     return found
@@ -101,7 +101,7 @@ def test_other_arrays_are_multiplied_as_they_are(products, given):
 def test_small_products_are_those_of_float32(shape):
     (m, k, n), rng = shape, np.random.default_rng(7)
     left, right = rng.random((m, k), np.float32), rng.random((k, n), np.float32)
-    assert bfloat16.Bfloat16Products.takes(np.ones((64, 512), np.float32), np.ones((512, 64), np.float32))
+    assert bfloat16.takes(np.ones((64, 512), np.float32), np.ones((512, 64), np.float32))
     np.testing.assert_array_equal(NumpyBackend(stand_in("oneDNN")).matmul(left, right), left @ right)
 
 
@@ -177,6 +177,26 @@ def test_the_first_library_that_is_faster_than_float32_is_used(monkeypatch, tmp_
     assert fast() == "products by oneDNN are slower on this machine"
     libraries(monkeypatch, oneDNN=None, MKL=None)
     assert fast() == "oneDNN is not installed: pip install 'deepbelief[bfloat16]'"
+
+
+@case_by_case("share", [0.5, 1.1])
+def test_own_loops_for_amx_come_before_libraries_where_they_are_faster(share, tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        fast, own = processor(patch, tmp_path, "avx512_bf16"), bfloat16.AmxProducts()
+        found = libraries(patch, oneDNN=0.6, AMX=share)
+        patch.setattr(bfloat16, "amx", lambda: own)
+        assert fast() is (own if share < 1 else found["oneDNN"])
+
+
+def test_amx_is_used_only_where_processor_and_system_allow_it(monkeypatch, tmp_path):
+    processor(monkeypatch, tmp_path, "amx_tile amx_bf16 avx512_bf16")  # AVX512BW is missing
+    monkeypatch.setattr(loops.load(), "has_amx", True)
+    assert bfloat16.amx() == "this processor has no AMX"
+    processor(monkeypatch, tmp_path, " ".join(bfloat16.OWN_INSTRUCTIONS))
+    monkeypatch.setattr(loops.load(), "allow_amx", lambda: False)
+    assert bfloat16.amx() == "the system does not allow the use of AMX"
+    monkeypatch.setattr(loops.load(), "has_amx", False)
+    assert bfloat16.amx() == "the compiled loops for AMX are not installed"
 
 
 def test_mkl_is_used_with_amx_only(monkeypatch, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from reduced_products import stand_in
 from threadpoolctl import threadpool_limits
 
-from deepbelief.backends import blas, get_backend, loops
+from deepbelief.backends import bfloat16, blas, get_backend, loops
 from deepbelief.backends.numpy_backend import BLOCK
 from deepbelief.seeds import stream
 
@@ -172,6 +172,18 @@ def reduced(found):
     return results
 
 
+def multiplied_by_amx(found):
+    results = []
+    few, many = (np.random.default_rng(n).integers(-8, 9, (301, n)).astype(np.float32) for n in (101, 300))
+    for left, right in ((many.T, few), (few.T, many), (np.ascontiguousarray(few.T), np.asfortranarray(many))):
+        results.append(np.ones((left.shape[0], right.shape[1]), np.float32))
+        found.multiply_by_amx(left, right, 0.5, results[-1], 2)
+        np.testing.assert_array_equal(results[-1], 2 + 0.5 * left @ right)
+        results.append(np.empty_like(results[-1]))
+        found.multiply_by_amx(numbers(*left.shape), numbers(*right.shape, seed=1), 1, results[-1], 0)
+    return results
+
+
 def sparse_product(kind):
     def call(found):
         rng = np.random.default_rng(0)
@@ -197,10 +209,13 @@ def multiplied_by_transposed(found):
     return [out]
 
 
-def stepped_along(found):
-    w, velocity = numbers(333, 533), numbers(333, 533, seed=1)
-    found.step_along(numbers(41, 333), numbers(41, 533, seed=1), w, velocity, 0.1, 0.9, 1e-3, True)
-    return [w, velocity]
+def stepped_along(name):
+    def call(found):
+        w, velocity = numbers(333, 533), numbers(333, 533, seed=1)
+        getattr(found, name)(numbers(41, 333), numbers(41, 533, seed=1), w, velocity, 0.1, 0.9, 1e-3, True)
+        return [w, velocity]
+
+    return call
 
 
 CALLS = {
@@ -231,13 +246,16 @@ if loops.load() is not None and loops.load().has_products:
     CALLS |= {
         "multiply": multiplied,
         "multiply_by_transposed": multiplied_by_transposed,
-        "step_by_tiles": stepped_along,
+        "step_by_tiles": stepped_along("step_along"),
     }
+HAS_AMX = isinstance(bfloat16.amx(), bfloat16.AmxProducts)
+if HAS_AMX:
+    CALLS |= {"multiply_by_amx": multiplied_by_amx, "step_by_amx": stepped_along("step_by_amx")}
 
 
 def test_every_loop_is_called_here():
-    products = loops.PRODUCTS if loops.load().has_products else {}
-    assert set(loops.ARGUMENTS) | set(loops.REDUCED) | set(products) <= set(" ".join(CALLS).replace(",", "").split())
+    optional = set(loops.PRODUCTS if loops.load().has_products else ()) | set(loops.AMX if HAS_AMX else ())
+    assert set(loops.ARGUMENTS) | set(loops.REDUCED) | optional <= set(" ".join(CALLS).replace(",", "").split())
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -344,7 +362,7 @@ def test_each_thread_has_room_of_its_own(on_threads, name, slot):
 HELPED = (
     "sigmoid", "sigmoid_backward", "gather", "softmax and one_hot", "momentum_step", "settle", "adam_step",
     "log_odds_of_rows", "log_odds_of_row", "softplus_sums", "softplus_changes", "weighted_sums", "multiply",
-    "multiply_by_transposed", "step_by_tiles",
+    "multiply_by_transposed", "step_by_tiles", "multiply_by_amx", "step_by_amx",
 )  # fmt: skip
 
 
@@ -352,7 +370,7 @@ HELPED = (
 def test_a_thread_that_has_finished_helps_the_others(on_threads, name):
     """One thread never begins here; the other one has to compute everything."""
     if name not in CALLS:
-        pytest.skip("the compiler left the products out")
+        pytest.skip("the compiler left the products out, or the processor has no AMX")
     one, alone = CALLS[name](on_threads(1)), []
     run = RUN(lambda n, address: run_first_task(n, address) if alone else run_tasks(n, address))
     found, two = loops.load(), COUNT(lambda: 2)

@@ -1,7 +1,7 @@
 """Matrix products of bfloat16 numbers (8 significant bits, accumulated in float32) on the processor.
 
-Processors with AMX or AVX512-BF16 multiply such matrices faster than float32 ones. The routine is that of oneDNN or of
-Intel's MKL.
+Processors with AMX or AVX512-BF16 multiply such matrices faster than float32 ones. With AMX, compiled loops do it;
+otherwise a routine of oneDNN or of Intel's MKL.
 """
 
 import ctypes
@@ -19,6 +19,7 @@ from deepbelief.typing import Array, DeviceArray
 
 PROCESSOR = Path("/proc/cpuinfo")
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16")  # flags of processors on which bfloat16 products are faster
+OWN_INSTRUCTIONS = {"amx_tile", "amx_bf16", "avx512_bf16", "avx512bw"}  # flags that the compiled loops for AMX need
 MIN_MULTIPLICATIONS = 2**20  # of a product: below it float32 is as fast
 MIN_ROWS = 4  # of the factors: with fewer, rounding the other factor takes longer than the product
 MIN_COLUMNS = 16  # of the result: with fewer, float32 is as fast
@@ -30,6 +31,17 @@ class Library(ctypes.Structure):
     """Addresses of a library's functions; as in bfloat16.h."""
 
     _fields_ = [(name, ctypes.c_void_p) for name in ("dnnl", "cblas", "count", "limit")]
+
+
+def takes(left: DeviceArray, right: DeviceArray, out: DeviceArray | None = None) -> bool:
+    """Return whether the factors are float32 matrices large enough, stored without gaps by rows or by columns."""
+    for x in (left, right):
+        if x.ndim != 2 or x.dtype != np.float32 or not (x.flags.c_contiguous or x.flags.f_contiguous):
+            return False
+    if out is not None and not (out.dtype == np.float32 and is_plain(out)):
+        return False
+    (m, k), n = left.shape, right.shape[1]
+    return bool(m * k * n >= MIN_MULTIPLICATIONS and min(m, k) >= MIN_ROWS and n >= MIN_COLUMNS)
 
 
 class Bfloat16Products:
@@ -54,17 +66,6 @@ class Bfloat16Products:
         # On threads of the BLAS, each call of the library is to use one; else it uses its own.
         self._limited, self._free = Library(*addresses), Library(*addresses[:2])
 
-    @staticmethod
-    def takes(left: DeviceArray, right: DeviceArray, out: DeviceArray | None = None) -> bool:
-        """Return whether the factors are float32 matrices large enough, stored without gaps by rows or by columns."""
-        for x in (left, right):
-            if x.ndim != 2 or x.dtype != np.float32 or not (x.flags.c_contiguous or x.flags.f_contiguous):
-                return False
-        if out is not None and not (out.dtype == np.float32 and is_plain(out)):
-            return False
-        (m, k), n = left.shape, right.shape[1]
-        return bool(m * k * n >= MIN_MULTIPLICATIONS and min(m, k) >= MIN_ROWS and n >= MIN_COLUMNS)
-
     def matmul(self, left: Array, right: Array, out: Array | None = None) -> Array:
         """Return ``left @ right``, in ``out`` if given."""
         room = np.empty((left.shape[0], right.shape[1]), np.float32) if out is None else out
@@ -79,11 +80,73 @@ class Bfloat16Products:
         """Add ``factor * x`` to ``out``."""
         out += np.float32(factor) * x
 
+    def step_along(
+        self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
+        nesterov: bool,
+    ) -> bool:  # fmt: skip
+        """Return False: a library takes no steps."""
+        return False
+
     def _multiply(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
         found = loops.load()
         assert found is not None
         library = self._limited if found.on_threads else self._free
         found.multiply_reduced(library, left, right, factor, out, keep)
+
+
+class AmxProducts:
+    """Products of float32 matrices whose factors are rounded to bfloat16, by compiled loops for AMX."""
+
+    name = "AMX"
+
+    def matmul(self, left: Array, right: Array, out: Array | None = None) -> Array:
+        """Return ``left @ right``, in ``out`` if given."""
+        room = np.empty((left.shape[0], right.shape[1]), np.float32) if out is None else out
+        self._loops.multiply_by_amx(left, right, 1, room, 0)
+        return room
+
+    def add_product(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
+        """Replace ``out`` by ``keep * out + factor * left.T @ right``."""
+        self._loops.multiply_by_amx(left.T, right, factor, out, keep)
+
+    def add(self, x: Array, factor: float, out: Array) -> None:
+        """Add ``factor * x`` to ``out``."""
+        out += np.float32(factor) * x
+
+    def step_along(
+        self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
+        nesterov: bool,
+    ) -> bool:  # fmt: skip
+        """Take a step along ``left.T @ right`` if these arrays can be used; return whether it was taken."""
+        if not takes(left.T, right, velocity) or not all(map(is_plain, (left, right, w))) or w.dtype != np.float32:
+            return False
+        if w.shape != velocity.shape or w.shape != (left.shape[1], right.shape[1]):
+            return False
+        self._loops.step_by_amx(left, right, w, velocity, rate, momentum, decay, nesterov)
+        return True
+
+    @property
+    def _loops(self) -> loops.Loops:
+        found = loops.load()
+        assert found is not None
+        return found
+
+
+def amx() -> AmxProducts | str:
+    """Return the products by AMX, or the reason why there are none."""
+    found = loops.load()
+    if found is None or not found.has_amx:
+        return "the compiled loops for AMX are not installed"
+    if not _flags() >= OWN_INSTRUCTIONS:
+        return "this processor has no AMX"
+    if not found.allow_amx():
+        return "the system does not allow the use of AMX"
+    return products if is_right(products := AmxProducts()) else "AMX computes wrong results"
+
+
+def _flags() -> set[str]:
+    """Return the words of the description of the processor, its instructions among them."""
+    return set(PROCESSOR.read_text().split()) if PROCESSOR.exists() else set()
 
 
 def _open(package: str, *names: str) -> ctypes.CDLL | None:
@@ -123,7 +186,7 @@ time, and results with it.
 """
 
 
-def is_right(products: Bfloat16Products) -> bool:
+def is_right(products: Bfloat16Products | AmxProducts) -> bool:
     """Check products of small integers, which are exact."""
     left, right = (np.arange(40 * n, dtype=np.float32).reshape(40, n) % 7 for n in (24, 50))
     out = np.ones((24, 50), np.float32)
@@ -132,7 +195,7 @@ def is_right(products: Bfloat16Products) -> bool:
     return np.array_equal(out, 4 - 2 * left.T @ right) and np.array_equal(turned, left @ right[:24])
 
 
-def share_of_float32(products: Bfloat16Products) -> float:
+def share_of_float32(products: Bfloat16Products | AmxProducts) -> float:
     """Return the time of a product as a share of that of float32 numbers.
 
     It is the median over rounds, since other programs can slow any single product.
@@ -163,9 +226,12 @@ def load(name: str) -> Bfloat16Products | str:
 
 
 @cache
-def fast() -> Bfloat16Products | str:
-    """Return the products by the first library that is faster than float32, or the reason why there is none."""
-    flags, reasons = set(PROCESSOR.read_text().split()) if PROCESSOR.exists() else set(), []
+def fast() -> Bfloat16Products | AmxProducts | str:
+    """Return the products by AMX or the first library that is faster than float32, or the reason why there is none."""
+    own = amx()
+    if not isinstance(own, str) and share_of_float32(own) < 1:
+        return own
+    flags, reasons = _flags(), []
     for name, (_, instructions) in LIBRARIES.items():
         if flags.isdisjoint(instructions):
             continue
@@ -186,7 +252,7 @@ def describe() -> str:
 
     Examples
     --------
-    >>> describe() in LIBRARIES or describe().startswith("none: ")
+    >>> describe() in ("AMX", *LIBRARIES) or describe().startswith("none: ")
     True
     """
     found = fast()

@@ -1067,3 +1067,4 @@ ADD_PRODUCT(add_product_64, int64_t)
 
 #include "bfloat16.h"
 #include "products.h"
+#include "amx.h"

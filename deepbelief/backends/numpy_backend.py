@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import blas, loops, products
-from deepbelief.backends.bfloat16 import Bfloat16Products
+from deepbelief.backends.bfloat16 import AmxProducts, Bfloat16Products, takes
 from deepbelief.backends.groups import Groups
 from deepbelief.backends.interface import LazyModule, Product, Rescaling
 from deepbelief.backends.sparse import HostRows, HostSparse
@@ -117,8 +117,8 @@ class NumpyRng:
 
 
 def _step_by_product(
-    routines: blas.Blas | Bfloat16Products, w: Array, velocity: Array, grad: Product, rate: float, momentum: float,
-    decay: float, nesterov: bool,
+    routines: blas.Blas | Bfloat16Products | AmxProducts, w: Array, velocity: Array, grad: Product, rate: float,
+    momentum: float, decay: float, nesterov: bool,
 ) -> None:  # fmt: skip
     """Take one optimizer step without evaluating the product that is the gradient."""
     keep = momentum
@@ -171,7 +171,7 @@ class NumpyBackend:
 
     Parameters
     ----------
-    products : Bfloat16Products, optional
+    products : Bfloat16Products or AmxProducts, optional
         Multiplies float32 matrices; None: NumPy does.
     """
 
@@ -181,9 +181,9 @@ class NumpyBackend:
     xp: ModuleType = np
     special: ModuleType | LazyModule = LazyModule("scipy.special")
 
-    _products: Bfloat16Products | None = None
+    _products: Bfloat16Products | AmxProducts | None = None
 
-    def __init__(self, products: Bfloat16Products | None = None) -> None:
+    def __init__(self, products: Bfloat16Products | AmxProducts | None = None) -> None:
         if products is not None:
             self.name, self._products = "numpy:bfloat16", products
 
@@ -207,7 +207,7 @@ class NumpyBackend:
         """Return ``rows @ W``."""
         if isinstance(rows, HostRows):
             return rows.times(W, out)
-        if self._products is not None and self._products.takes(rows, W, out):
+        if self._products is not None and takes(rows, W, out):
             return self._products.matmul(rows, W, out)
         found = products.multiply(rows, W, out)
         return np.matmul(rows, W, out=out) if found is None else found
@@ -344,14 +344,15 @@ class NumpyBackend:
         nesterov: bool,
     ) -> None:  # fmt: skip
         """Take one optimizer step, fused with the product if the gradient is one and BLAS is available."""
-        if isinstance(grad, Product) and grad.plus is None and self._products is None:
+        if isinstance(grad, Product) and grad.plus is None:
             numbers = rate, momentum, rate * decay, nesterov
-            if products.step_along(grad.left, grad.right, w, velocity, *numbers):
+            step_along = products.step_along if self._products is None else self._products.step_along
+            if step_along(grad.left, grad.right, w, velocity, *numbers):
                 return
         found = loops.loops_for(w, velocity) if nesterov else None
         if isinstance(grad, Product) and (found is None or not found.on_threads):
             arrays = w, velocity, grad.left, grad.right
-            reduced = self._products is not None and self._products.takes(grad.left.T, grad.right, velocity)
+            reduced = self._products is not None and takes(grad.left.T, grad.right, velocity)
             routines = self._products if reduced else blas.load(w.dtype.char)
             if routines is not None and all(a.dtype == w.dtype and blas.is_plain(a) for a in arrays):
                 _step_by_product(routines, w, velocity, grad, rate, momentum, rate * decay, nesterov)
