@@ -27,6 +27,7 @@ WINDOW = 0.1  # of the epochs, over which errors are averaged
 LEAST_DEVIATION = 0.05  # mean deviation of hidden probabilities over rows; a regularised model sees little of less
 SMALLEST_GAP = 2.0  # nats; a gap below is not significant
 ROWS = 10_000  # maximum number of rows to check
+PART = 2**18  # weights whose sizes are summed at a time
 
 NO_ADVICE = Message()
 
@@ -86,8 +87,13 @@ def _finding(layer: int, check: str, found: str, *advice: str | Mention) -> Find
 
 def update_ratio(bk: Backend, velocity: DeviceArray, W: DeviceArray) -> DeviceArray:
     """Return the mean size of the last update over that of the weights, on the device."""
-    xp = bk.xp
-    return xp.abs(velocity).sum() / xp.abs(W).sum()
+    return _total_size(bk, velocity) / _total_size(bk, W)
+
+
+def _total_size(bk: Backend, x: DeviceArray) -> DeviceArray:
+    """Return the sum of absolute values, taken of some rows at a time: an array of all of them is slow to allocate."""
+    n_rows = max(1, PART // x.shape[1])
+    return sum(bk.xp.abs(x[i : i + n_rows]).sum() for i in range(0, len(x), n_rows))
 
 
 def idle_shares(bk: Backend, h: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
