@@ -8,7 +8,7 @@ from deepbelief.completion import completed
 from deepbelief.components import Parts
 from deepbelief.health import deviation, idle_shares, update_ratio
 from deepbelief.likelihood import pseudo_log_likelihood
-from deepbelief.machine import Machine
+from deepbelief.machine import Machine, Workspace
 from deepbelief.seeds import host_rng, stream
 from deepbelief.stack import Weights
 from deepbelief.streaming import Rows
@@ -51,6 +51,7 @@ class Monitor:
         is_judged: bool = False, is_model: bool = True,
     ) -> None:  # fmt: skip
         self.machine, self._parts, self._bk = machine, parts, machine.bk
+        self._space = Workspace(machine.bk, machine.dtype)
         self._key, self.is_model = (seed, layer), is_model
         self._missing = "missing" in parts.state
         n = len(rows)
@@ -97,10 +98,11 @@ class Monitor:
         """
         xp, machine = self._bk.xp, self.machine
         rows = self._entered(self.rows)
-        x = rows @ machine.W
+        x = self._bk.matmul(rows, machine.W, self._space("x", len(rows), machine.W.shape[1]))
         found = {"largest": xp.abs(x + machine.hbias).max()}
         h = machine.hidden.mean(self._bk, x, machine.hbias)
-        rest = machine.mean_visible(h) - rows
+        rest = machine.mean_visible(h, self._space("v", *rows.shape))
+        rest -= rows
         self._parts.call("leave", rest)
         rest = self._observed(rest)
         found["reconstruction_error"] = error = xp.square(rest).sum(axis=1).mean()
