@@ -187,7 +187,7 @@ class LayerTrainer:
         v = self.learner.phases.negative() if self.is_model and not self.diverged else None
         if v is None:
             v = self.monitor.rows[: self._largest]
-        out = self.bk.xp.empty_like(v @ self.machine.W)
+        out = self.bk.xp.empty((len(v), self.machine.W.shape[1]), self.machine.dtype)
         return self.bk.to_numpy(
             self.machine.sample_hidden(v, self.bk.rng(stream(seed, self.layer, "states")), out)
         ).copy()

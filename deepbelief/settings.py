@@ -41,6 +41,7 @@ MIN_COLUMN = 1e-5  # range of a column whose values may be probabilities
 MIN_TABLE = 1e-2  # largest range of a column of a table whose values may be probabilities
 MAX_EXACT = 2**53  # up to which float64 holds each integer
 MIN_CODED_ROWS = 10  # rows from which on columns of two values are remarkable
+DRAWN_ROWS = 16  # rows of initial weights that are drawn at a time
 GROUPS = "groups"  # a visible type that is found in the rows
 FROM_ROWS = ("auto", GROUPS)
 AUTOMATIC = ("bernoulli", "gaussian")  # visible types that "auto" chooses from: the first that admits the rows
@@ -289,7 +290,10 @@ def initial_weights(
     n_visible, dtype = len(visible_mean), visible_mean.dtype
     rng = host_rng(seed, layer, "weights")
     if is_model:
-        W = rng.normal(0, 0.01, (n_visible, n_hidden)).astype(dtype)
+        W = np.empty((n_visible, n_hidden), dtype)
+        for start in range(0, n_visible, DRAWN_ROWS):  # a float64 array of all of them is slow to allocate
+            part = W[start : start + DRAWN_ROWS]
+            part[...] = rng.normal(0, 0.01, part.shape)
     else:
         limit = get_activation(hidden.activation).initial_limit(n_visible, n_hidden)
         W = rng.uniform(-limit, limit, (n_visible, n_hidden)).astype(dtype)
