@@ -22,6 +22,7 @@ from tables import case_by_case
 from deepbelief import RBM, AnomalyDetector, DBNClassifier
 from deepbelief.backends import BACKENDS, Product, Rescaling, blas, device, get_backend, loops, numpy_backend
 from deepbelief.backends.device import device_name
+from deepbelief.backends.gaps import fill
 from deepbelief.errors import BackendError
 from deepbelief.hdf5.plain import dumps, loads
 from deepbelief.seeds import stream
@@ -72,6 +73,27 @@ def test_arrays_survive_the_way_to_the_device_and_back(bk, dtype):
     assert back.dtype == dtype
     np.testing.assert_array_equal(back, x)
     assert bk.to_numpy(bk.asarray(x, dtype=np.float32)).dtype == np.float32
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+@case_by_case("name", ["matmul", "fill", "sigmoid", "momentum_step", "take"])
+@ON_NUMPY
+def test_results_are_not_written_into_read_only_arrays(bk, name):
+    x, W, bias = np.ones((30, 40), np.float32), np.ones((40, 50), np.float32), np.ones(40, np.float32)
+    gaps = np.where(np.eye(30, 40) > 0, np.float32(np.nan), x)
+    calls = {
+        "matmul": lambda: bk.matmul(x, W, read_only(np.zeros((30, 50), np.float32))),
+        "fill": lambda: fill(np, read_only(gaps), x),
+        "sigmoid": lambda: bk.sigmoid(read_only(x), bias),
+        "momentum_step": lambda: bk.momentum_step(read_only(x), x.copy(), x.copy(), 0.1, 0.5, 0.0, False),
+        "take": lambda: bk.take(x, np.arange(3), read_only(np.zeros((3, 40), np.float32))),
+    }
+    with pytest.raises(ValueError, match=r"read-only|not writeable"):
+        calls[name]()
 
 
 def test_numpy_arrays_are_not_copied():

@@ -1,5 +1,8 @@
 """Products of bfloat16 factors: rounding by its definition, a library's routine or a stand-in for it, the way back."""
 
+import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -197,6 +200,41 @@ def test_amx_is_used_only_where_processor_and_system_allow_it(monkeypatch, tmp_p
     assert bfloat16.amx() == "the system does not allow the use of AMX"
     monkeypatch.setattr(loops.load(), "has_amx", False)
     assert bfloat16.amx() == "the compiled loops for AMX are not installed"
+
+
+FRESH = """
+import pickle, sys, warnings
+import numpy as np
+from deepbelief.errors import PrecisionWarning
+warnings.simplefilter("ignore", PrecisionWarning)
+bk, left, right = pickle.load(sys.stdin.buffer)
+np.testing.assert_allclose(bk.matmul(left, right), left @ right, rtol=0.02)
+"""
+
+
+def test_a_backend_that_was_made_in_another_process_multiplies(products):
+    """The system allows AMX to each process separately, and another machine may have none."""
+    rng = np.random.default_rng(8)
+    given = NumpyBackend(products), rng.random((100, 784), np.float32), rng.random((784, 500), np.float32)
+    subprocess.run([sys.executable, "-c", FRESH], input=pickle.dumps(given), check=True)
+
+
+def test_a_backend_from_a_machine_with_bfloat16_tells_of_float32(monkeypatch):
+    monkeypatch.setattr(bfloat16, "fast", lambda: "there are none")
+    with pytest.warns(PrecisionWarning, match="in float32, not in bfloat16: there are none"):
+        bk = pickle.loads(pickle.dumps(NumpyBackend(bfloat16.AmxProducts())))
+    left = np.full((64, 64), 1.001, np.float32)
+    np.testing.assert_array_equal(bk.matmul(left, left), left @ left)
+
+
+@case_by_case("shape", [(31, 40), (30, 41)])
+@case_by_case("given", [True, False])
+def test_factors_and_results_that_do_not_fit_are_refused(products, shape, given):
+    left, right, out = np.ones((20, 30), np.float32), np.ones(shape, np.float32), np.zeros((20, 40), np.float32)
+    if shape[0] == 30 and not given:
+        pytest.skip("without a result, these fit")
+    with pytest.raises(ValueError, match=r"mismatch|broadcast|dimension"):
+        NumpyBackend(products).matmul(left, right, out if given else None)
 
 
 def test_mkl_is_used_with_amx_only(monkeypatch, tmp_path):

@@ -5,11 +5,10 @@ to be fast. The NumPy version of each operation is its definition, and one confo
 it. No module outside this folder imports CuPy or checks which backend is in use.
 """
 
-import warnings
 from collections.abc import Callable
 
 from deepbelief.backends.interface import Backend, Product, Rescaling, Rng, Sparse, SparseRows
-from deepbelief.errors import BackendError, PrecisionWarning, check_members, unknown
+from deepbelief.errors import BackendError, check_members, unknown
 
 __all__ = [
     "BACKENDS",
@@ -31,7 +30,7 @@ def _numpy(precision: str) -> Backend:
 
     products = bfloat16.fast() if precision == "bfloat16" else None
     if isinstance(products, str):
-        _in_float32(products)
+        bfloat16.warn_of_float32(products)
         products = None
     return NumpyBackend(products)
 
@@ -40,12 +39,10 @@ def _cupy(precision: str) -> Backend:
     from deepbelief.backends.cupy_backend import CupyBackend
 
     if precision == "bfloat16":
-        _in_float32("the cupy backend has none (CUPY_TF32=1 in the environment lets it use tensor cores)")
+        from deepbelief.backends.bfloat16 import warn_of_float32
+
+        warn_of_float32("the cupy backend has none (CUPY_TF32=1 in the environment lets it use tensor cores)")
     return CupyBackend()
-
-
-def _in_float32(reason: str) -> None:
-    warnings.warn(f"matrix products are computed in float32, not in bfloat16: {reason}", PrecisionWarning, stacklevel=4)
 
 
 BACKENDS: dict[str, Callable[[str], Backend]] = {"numpy": _numpy, "cupy": _cupy}

@@ -7,6 +7,7 @@ otherwise a routine of oneDNN or of Intel's MKL.
 import ctypes
 import importlib.metadata
 import time
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from deepbelief.backends import loops
 from deepbelief.backends.blas import is_plain
+from deepbelief.errors import PrecisionWarning
 from deepbelief.typing import Array, DeviceArray
 
 PROCESSOR = Path("/proc/cpuinfo")
@@ -38,9 +40,11 @@ def takes(left: DeviceArray, right: DeviceArray, out: DeviceArray | None = None)
     for x in (left, right):
         if x.ndim != 2 or x.dtype != np.float32 or not (x.flags.c_contiguous or x.flags.f_contiguous):
             return False
-    if out is not None and not (out.dtype == np.float32 and is_plain(out)):
-        return False
     (m, k), n = left.shape, right.shape[1]
+    if k != len(right):
+        return False
+    if out is not None and not (out.dtype == np.float32 and is_plain(out) and out.shape == (m, n)):
+        return False
     return bool(m * k * n >= MIN_MULTIPLICATIONS and min(m, k) >= MIN_ROWS and n >= MIN_COLUMNS)
 
 
@@ -87,6 +91,10 @@ class Bfloat16Products:
         """Return False: a library takes no steps."""
         return False
 
+    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
+        """Let another process find its products."""
+        return restored, ()
+
     def _multiply(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
         found = loops.load()
         assert found is not None
@@ -124,6 +132,10 @@ class AmxProducts:
             return False
         self._loops.step_by_amx(left, right, w, velocity, rate, momentum, decay, nesterov)
         return True
+
+    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
+        """Let another process find its products: the system allows AMX to each process separately."""
+        return restored, ()
 
     @property
     def _loops(self) -> loops.Loops:
@@ -245,6 +257,20 @@ def fast() -> Bfloat16Products | AmxProducts | str:
     if reasons:
         return reasons[0]
     return f"this processor has no instructions for bfloat16 matrix products ({' or '.join(INSTRUCTIONS)})"
+
+
+def restored() -> Bfloat16Products | AmxProducts | None:
+    """Return the products of this process, for a backend that was made in another one; None, with a warning: none."""
+    found = fast()
+    if isinstance(found, str):
+        warn_of_float32(found)
+        return None
+    return found
+
+
+def warn_of_float32(reason: str) -> None:
+    """Warn that products are computed in float32, and say why."""
+    warnings.warn(f"matrix products are computed in float32, not in bfloat16: {reason}", PrecisionWarning, stacklevel=4)
 
 
 def describe() -> str:

@@ -45,6 +45,19 @@ def at(x: Array) -> object:
         return x.ctypes.data
 
 
+def writable(x: Array) -> object:
+    """Return the address of an array into which compiled code writes.
+
+    Raises
+    ------
+    ValueError
+        If the array is read-only.
+    """
+    if not x.flags.writeable:
+        raise ValueError("output array is read-only")
+    return at(x)
+
+
 # OpenBLAS's functions that return its release, its kind of threads, and the number of threads it may use now.
 OPENBLAS = ("scipy_openblas_get_{}64_", "openblas_get_{}64_", "openblas_get_{}")
 RELEASES = tuple(f"OpenBLAS 0.3.{n}".encode() for n in range(27, 32))

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from deepbelief.backends.blas import at, is_plain, thread_functions
+from deepbelief.backends.blas import at, is_plain, thread_functions, writable
 from deepbelief.backends.loop_checks import is_right
 from deepbelief.typing import Array, Dtype
 
@@ -113,7 +113,7 @@ class ProductLoops(Extension):
         room = _room(self._rooms, "words", own + common, np.dtype(np.uint16))
         (a, a_turned), (b, b_turned) = ((x, 0) if x.flags.c_contiguous else (x.T, 1) for x in (left, right))
         self._c.multiply_reduced(
-            ctypes.byref(library), at(a), a_turned, at(b), b_turned, at(room), at(room[own:]), threads, at(out),
+            ctypes.byref(library), at(a), a_turned, at(b), b_turned, at(room), at(room[own:]), threads, writable(out),
             m, k, n, factor, keep,
         )  # fmt: skip
 
@@ -122,7 +122,7 @@ class ProductLoops(Extension):
         (m, k), n = left.shape, right.shape[1]
         room = _room(self._rooms, "pairs", _pairs(k) * (_padded(min(m, n)) + 2 * AMX_LINE * MAX_THREADS), FLOAT32)
         (a, a_turned), (b, b_turned) = ((x, 0) if x.flags.c_contiguous else (x.T, 1) for x in (left, right))
-        self._c.multiply_by_amx(at(a), a_turned, at(b), b_turned, at(room), at(out), m, k, n, factor, keep)
+        self._c.multiply_by_amx(at(a), a_turned, at(b), b_turned, at(room), writable(out), m, k, n, factor, keep)
 
     def step_by_amx(
         self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
@@ -132,7 +132,18 @@ class ProductLoops(Extension):
         k, n = right.shape
         room = _room(self._rooms, "pairs", _pairs(k) * (_padded(len(w)) + _padded(n)), FLOAT32)
         self._c.step_by_amx(
-            at(left), at(right), at(w), at(velocity), at(room), rate, momentum, decay, nesterov, len(w), k, n
+            at(left),
+            at(right),
+            writable(w),
+            writable(velocity),
+            at(room),
+            rate,
+            momentum,
+            decay,
+            nesterov,
+            len(w),
+            k,
+            n,
         )
 
     def allow_amx(self) -> bool:
@@ -148,16 +159,16 @@ class ProductLoops(Extension):
         places = np.empty(n_rows, indices.dtype)
         add = self._c.add_product_32 if indices.itemsize == 4 else self._c.add_product_64
         add(
-            at(ends), at(indices), at(data), factor, at(W), at(out), at(places), n_rows, depth, width, block,
+            at(ends), at(indices), at(data), factor, at(W), writable(out), at(places), n_rows, depth, width, block,
         )  # fmt: skip
 
     def multiply(self, left: Array, right: Array, out: Array) -> None:
         """Write ``left @ right`` into ``out``."""
-        self._c.multiply(at(left), at(right), at(out), *left.shape, right.shape[1])
+        self._c.multiply(at(left), at(right), writable(out), *left.shape, right.shape[1])
 
     def multiply_by_transposed(self, left: Array, right: Array, out: Array) -> None:
         """Write ``left @ right.T`` into ``out``."""
-        self._c.multiply_by_transposed(at(left), at(right), at(out), *left.shape, len(right))
+        self._c.multiply_by_transposed(at(left), at(right), writable(out), *left.shape, len(right))
 
     def step_along(
         self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
@@ -167,14 +178,14 @@ class ProductLoops(Extension):
         k, n = right.shape
         room = _room(self._rooms, "left", (len(w) + TALL) * k, FLOAT32)
         self._c.step_by_tiles(
-            at(left), at(right), at(w), at(velocity), _panels(self._rooms, n, k), at(room), rate, momentum, decay,
-            nesterov, len(w), k, n,
+            at(left), at(right), writable(w), writable(velocity), _panels(self._rooms, n, k), at(room), rate, momentum,
+            decay, nesterov, len(w), k, n,
         )  # fmt: skip
 
     def weighted_sums(self, x: Array, weights: Array) -> Array:
         """Return the sum of each row's values times float64 weights, in float64."""
         out = np.empty(len(x))
-        self._c.weighted_sums(at(x), at(weights), at(out), *x.shape)
+        self._c.weighted_sums(at(x), at(weights), writable(out), *x.shape)
         return out
 
 
@@ -183,7 +194,7 @@ class Loops(ProductLoops):
 
     def sigmoid(self, x: Array, bias: Array) -> None:
         """Replace each row of ``x`` by the logistic function of ``x + bias``."""
-        self._c.sigmoid(at(x), at(bias), x.size // bias.size, bias.size)
+        self._c.sigmoid(writable(x), at(bias), x.size // bias.size, bias.size)
 
     def sample(
         self, p: Array, bias: Array | None, lanes: "ctypes.Array[ctypes.c_void_p]", out: Array, block: int
@@ -194,42 +205,42 @@ class Loops(ProductLoops):
         their draws for each ``block`` of values.
         """
         address, width = (None, 1) if bias is None else (at(bias), bias.size)
-        self._c.sample(at(p), address, lanes, at(out), p.size, width, block)
+        self._c.sample(at(p) if bias is None else writable(p), address, lanes, writable(out), p.size, width, block)
 
     def sigmoid_backward(self, grad: Array, y: Array, out: Array) -> None:
         """Write ``(1 - y) * y * grad`` into ``out``, which must be neither ``y`` nor ``grad``."""
-        self._c.sigmoid_backward(at(grad), at(y), at(out), y.size)
+        self._c.sigmoid_backward(at(grad), at(y), writable(out), y.size)
 
     def gather(self, rows: Array, index: Array, out: Array) -> None:
         """Write the rows with these int64 numbers into ``out``; numbers out of range are clipped."""
-        self._c.gather(at(rows), at(index), at(out), len(index), *rows.shape)
+        self._c.gather(at(rows), at(index), writable(out), len(index), *rows.shape)
 
     def weigh(self, x: Array, weight: Array, out: Array) -> None:
         """Multiply each row of ``x`` by its weight, and write the column sums of the result into ``out``."""
-        self._c.weigh(at(x), at(weight), at(out), *x.shape)
+        self._c.weigh(writable(x), at(weight), writable(out), *x.shape)
 
     def softmax(self, x: Array, bias: Array, sizes: Array) -> None:
         """Replace each row of ``x`` by the softmax of ``x + bias`` within groups of these int64 sizes."""
         room = np.empty(MAX_THREADS * bias.size, bias.dtype)
-        self._c.softmax(at(x), at(bias), at(sizes), at(room), len(x), len(sizes), x.shape[1])
+        self._c.softmax(writable(x), at(bias), at(sizes), at(room), len(x), len(sizes), x.shape[1])
 
     def one_hot(self, p: Array, u: Array, sizes: Array, out: Array) -> None:
         """Write 1 for the first column of each group whose cumulative ``p`` reaches (1 - u) times its sum, else 0."""
-        self._c.one_hot(at(p), at(u), at(sizes), at(out), len(p), len(sizes), p.shape[1])
+        self._c.one_hot(at(p), at(u), at(sizes), writable(out), len(p), len(sizes), p.shape[1])
 
     def momentum_step(
         self, w: Array, velocity: Array, grad: Array, rate: float, momentum: float, decay: float, nesterov: bool
     ) -> None:
         """Take one optimizer step."""
-        self._c.momentum_step(at(w), at(velocity), at(grad), rate, momentum, decay, nesterov, w.size)
+        self._c.momentum_step(writable(w), writable(velocity), at(grad), rate, momentum, decay, nesterov, w.size)
 
     def settle(self, w: Array, velocity: Array, decay: float) -> None:
         """Subtract ``decay * w`` from ``velocity``, and add the velocity to ``w``."""
-        self._c.settle(at(w), at(velocity), decay, w.size)
+        self._c.settle(writable(w), writable(velocity), decay, w.size)
 
     def adam_step(self, w: Array, mean: Array, square: Array, grad: Array, *numbers: float) -> None:
         """Take one optimizer step; the numbers are rate, each beta followed by 1 - beta, epsilon and decay."""
-        self._c.adam_step(at(w), at(mean), at(square), at(grad), *numbers, w.size)
+        self._c.adam_step(writable(w), writable(mean), writable(square), at(grad), *numbers, w.size)
 
     def log_odds_of_rows(self, x: Array, v: Array, W: Array, out: Array) -> bool:
         """Write the contribution of hidden units to the log-odds of each visible unit; all arrays are float64.
@@ -240,7 +251,7 @@ class Loops(ProductLoops):
         if not (_largest(x) <= LARGEST_EXPONENT and ((v >= 0) & (v <= 1)).all()):
             return False
         room, large = np.empty(MAX_THREADS * (2 * BLOCK_ROWS + 1) * x.shape[1]), np.zeros(len(W), np.int64)
-        self._c.log_odds_of_rows(at(x), at(v), at(W), at(room), at(out), at(large), *v.shape, x.shape[1])
+        self._c.log_odds_of_rows(at(x), at(v), at(W), at(room), writable(out), at(large), *v.shape, x.shape[1])
         return not large.any()
 
     def log_odds_of_row(self, x: Array, v: Array, W: Array, out: Array) -> bool:
@@ -249,18 +260,18 @@ class Loops(ProductLoops):
         Returns False if an absolute value in ``W`` exceeds 40, or a value of ``v`` is outside [0, 1].
         """
         room = _room(self._rooms, "probabilities", 2 * (x.size + BLOCK_ROWS), FLOAT32)
-        self._c.log_odds_of_row(at(x), at(v), at(W), at(room), at(out), v.size, x.size)
+        self._c.log_odds_of_row(at(x), at(v), at(W), at(room), writable(out), v.size, x.size)
         return not np.isnan(out).any()
 
     def softplus_sums(self, x: Array) -> Array:
         """Return the sum of the softplus function over each row of float32 or float64 numbers."""
         out = np.empty(len(x), x.dtype)
-        self._c.softplus_sums(at(x), at(out), *x.shape, x.itemsize == 8)
+        self._c.softplus_sums(at(x), writable(out), *x.shape, x.itemsize == 8)
         return out
 
     def fill(self, v: Array, values: Array) -> None:
         """Replace each NaN in ``v`` by the value at its place."""
-        self._c.fill(at(v), at(values), v.size)
+        self._c.fill(writable(v), at(values), v.size)
 
     def softplus_changes(self, x: Array, bias: Array, before: float, after: float) -> Array:
         """Add the bias, of all rows or of each, to ``x``, and multiply ``x`` by ``after``, which is at least 0.
@@ -268,7 +279,7 @@ class Loops(ProductLoops):
         Returns by how much the softplus function's sum over each row exceeds the one with ``before``, in float64.
         """
         out, stride = np.empty(len(x)), (bias.ndim - 1) * x.shape[1]
-        self._c.softplus_changes(at(x), at(bias), stride, before, after, at(out), *x.shape)
+        self._c.softplus_changes(writable(x), at(bias), stride, before, after, writable(out), *x.shape)
         return out
 
     def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array, Array]:
