@@ -345,13 +345,24 @@ def numbers_of(data: DataSet) -> Array:
     return np.array([np.nan if label is None else float(label) for label in labels])
 
 
+def has_numbers(data: DataSet) -> bool:
+    """Return whether the labels are numbers that are not classes, for a regressor."""
+    labels = _labels(data)
+    return labels.dtype.kind == "f" and len(_not_classes(labels)) > 0
+
+
+def _not_classes(labels: Array) -> Array:
+    """Return the rows whose numbers are not integers, or too large to be exact."""
+    wrong = (labels != np.rint(labels)) | (np.abs(labels) > MAX_EXACT)
+    return np.flatnonzero(~np.isnan(labels) & wrong)
+
+
 def classes_of(data: DataSet) -> Array:
     """Return the labels as integers or texts."""
     labels = _labels(data)
     if labels.dtype.kind != "f":
         return labels
-    known = ~np.isnan(labels)
-    broken = np.flatnonzero(known & ((labels != np.rint(labels)) | (np.abs(labels) > MAX_EXACT)))
+    known, broken = ~np.isnan(labels), _not_classes(labels)
     if len(broken):
         raise DataError(
             f"{data.name}: the label of row {broken[0]} (from 0) is {labels[broken[0]]:g}, which is not a class; "

@@ -12,6 +12,7 @@ from deepbelief.typing import Estimator, RowsLike, StrDict
 from ._annotations import DataSet
 from ._errors import option_of
 from ._families import with_identity
+from ._inputs import has_numbers
 from ._tables import column_lines, left_out
 from ._text import arrows
 
@@ -147,10 +148,17 @@ def plan_stack(options: StrDict, seed: int, data: DataSet, scaling: str) -> Pret
         marks["handle_unknown"] = options["handle_unknown"]
     return PretrainingPlan(
         dbn, data, f"{n_rows} rows, {data.columns_text}, {scaling}; {arrows(sizes)}", fit, report,
-        ("finetune" if options["autoencoder"] or data.labels is not None else "encode", ""), sizes,
+        _next(data, options["autoencoder"]), sizes,
         warning=f"left out of the model: {dropped}; --columns sets the kinds of columns" if dropped else "",
         of_data={"holdout": held} if held else {}, marks=marks,
     )  # fmt: skip
+
+
+def _next(data: DataSet, autoencoder: bool) -> tuple[str, str]:
+    """Return the command that follows, and its options."""
+    if autoencoder or data.labels is None:
+        return ("finetune" if autoencoder else "encode"), ""
+    return "finetune", "--regression" if has_numbers(data) else ""
 
 
 def make_dbn(options: StrDict, seed: int, shape: tuple[int, ...]) -> Estimator:

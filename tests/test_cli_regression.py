@@ -27,6 +27,16 @@ def table(tmp_path, monkeypatch):
     return X, y
 
 
+@pytest.mark.parametrize(("added", "option"), [(0.5, " --regression"), (0, "")])
+def test_pretrain_names_the_command_that_its_labels_need(added, option):
+    rows = np.random.default_rng(0).random((40, 3)).round(3)
+    table = np.column_stack([rows, np.arange(40) % 3 + added])
+    np.savetxt("some.csv", table, "%.17g", ",", header="a,b,c,target", comments="")
+    result = good("pretrain", "some.csv", "--labels", "target", "--layers", 2, "--epochs", 1)
+    assert re.search(rf"next +deepbelief finetune some\.h5{option}$", result.stdout, re.MULTILINE)
+    good(*result.stdout.rsplit("deepbelief ", 1)[1].split(), "--epochs", 1)
+
+
 def fine_tune(*options):
     return good("finetune", "table.h5", "--regression", "--epochs", 20, "--seed", 2, *options)
 

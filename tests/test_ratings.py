@@ -27,6 +27,16 @@ def by_biases(known, rounds=20):
     return mean + user[:, None] + item, item + mean
 
 
+def test_an_array_is_imputed_like_the_same_ratings():
+    stars, seen = simulated(60, 20)
+    known = np.where(seen, stars, np.nan)
+    rbm = RBM(4, n_iter=2, random_state=0).fit(Ratings(known))
+    filled = rbm.impute(known[:3], random_state=0)
+    np.testing.assert_array_equal(filled, rbm.impute(Ratings(known[:3]), random_state=0))
+    np.testing.assert_array_equal(filled[seen[:3]], stars[:3][seen[:3]])
+    assert not np.isnan(filled).any()
+
+
 @pytest.mark.slow
 def test_predicted_ratings_beat_means_and_biases_of_known_and_new_users(tmp_path):
     stars, seen = simulated()

@@ -610,12 +610,24 @@ def test_a_network_of_a_table_has_one_layer_and_imputes_as_a_machine_does(tmp_pa
     assert DBN((8, 4), rbm=RBM(n_iter=1), random_state=0).fit(mixed()).stack_.sizes[1:] == (8, 4)
 
 
+def test_an_array_is_imputed_like_the_same_table():
+    table = mixed().drop(columns="grade")
+    table.loc[::4, "colour"], table.loc[1::5, "size"] = None, np.nan
+    rbm = RBM(6, n_iter=2, random_state=0).fit(table)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        found = rbm.impute(table.to_numpy(dtype=object))
+    expected = rbm.impute(table)
+    assert found.shape == table.shape
+    for values, name in zip(found.T, table.columns, strict=True):
+        assert values.tolist() == expected[name].tolist(), name
+
+
 N = 60
 HOSTILE = {
     "two columns of one name": (lambda t: pd.concat([t, t[["a"]]], axis=1), "same name, 'a'"),
     "names alike as texts": (lambda t: t.set_axis([0, "0", "c"], axis=1), "same name, '0'"),
     "values of several types": (lambda t: t.assign(b=["x", 1, 2.5] * (N // 3)), "'b' has values of several types"),
-    "text and booleans": (lambda t: t.assign(b=["x", True] * (N // 2)), "'b' has values of several types .bool, str"),
+    "text and booleans": (lambda t: t.assign(b=["x", True] * (N // 2)), "'b' has .* .bool in row 1, str in row 0."),
     "dates": (lambda t: t.assign(a=pd.date_range("2020", periods=N)), "'a' holds dates or times"),
     "durations": (lambda t: t.assign(a=pd.to_timedelta(np.arange(N), unit="h")), "'a' holds dates or times"),
     "periods": (lambda t: t.assign(a=pd.period_range("2020", periods=N, freq="D")), "'a' has values of type Period"),

@@ -391,4 +391,4 @@ def completed(model: Estimator, X: RowsLike, units: Array, random: np.random.Gen
         if missing.any():
             filled = zip(values.tolist(), missing, found[name], strict=True)
             new[name] = [made if gone else value for value, gone, made in filled]
-    return with_columns(X, new)
+    return with_columns(X, new, schema.names)

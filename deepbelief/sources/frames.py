@@ -306,7 +306,9 @@ def _pandas(
     return pd.DataFrame(columns)
 
 
-def with_columns(table: TableLike, values: Mapping[str, Sequence[object]]) -> TableLike:
+def with_columns(
+    table: TableLike, values: Mapping[str, Sequence[object]], names: Sequence[str] | None = None
+) -> TableLike:
     """Return a table with some of its columns replaced, and all others unchanged.
 
     Parameters
@@ -314,13 +316,15 @@ def with_columns(table: TableLike, values: Mapping[str, Sequence[object]]) -> Ta
     table : DataFrame, Table, mapping of columns or array
     values : mapping of str to sequence
         As in `frame_like`.
+    names : sequence of str, optional
+        As in `as_frame`.
 
     Returns
     -------
     DataFrame, Table, dict or ndarray
         Of the same kind, with the same dtypes where the values allow it.
     """
-    frame = as_frame(table)
+    frame = as_frame(table, names)
     if isinstance(table, Mapping):
         return {**table, **{name: _array(column) for name, column in values.items()}}
     if not is_table(table) or isinstance(table, Ratings):

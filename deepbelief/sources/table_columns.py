@@ -217,7 +217,7 @@ def _read(frame: Frame, i: int, wanted: str | None, reading: Reading, weights: A
     if kind == "number":
         numbers, own = numbers_of(known, name, missing), None if weights is None else counted(weights[~missing])
         return _number(name, dtype, numbers, reading, wanted is not None, own_unit, own)
-    categories = _categories(known, name)
+    categories = _categories(known, name, np.flatnonzero(~missing))
     if len(categories) == 1 and wanted is None and not own_unit:
         return Column(name, "dropped", dtype, tuple(categories), reason="the same value in all rows")
     if wanted is None and len(known) >= MIN_IDENTIFIER_ROWS and len(categories) > IDENTIFIER_SHARE * len(known):
@@ -297,17 +297,17 @@ def _is_number(value: Any) -> bool:
     return True
 
 
-def _categories(known: Array, name: str) -> list[str | float]:
-    """Return the categories of a column in order."""
-    kinds = {type(value).__name__ for value in known.tolist()} if known.dtype == object else set()
+def _categories(known: Array, name: str, rows: Array) -> list[str | float]:
+    """Return the categories of a column in order, given its values and their row numbers."""
+    types = [type(value).__name__ for value in known.tolist()] if known.dtype == object else []
+    kinds = set(types)
     if strange := kinds - {"int", "float", "str", "bool"}:
         raise DataError(
             f"column {name!r} has values of type {', '.join(sorted(strange))}: convert them to texts or numbers"
         )
     if len(kinds - {"int", "float"}) > 1 or (len(kinds) > 1 and kinds & {"str", "bool"}):
-        raise DataError(
-            f"column {name!r} has values of several types ({', '.join(sorted(kinds))}): convert them to one type"
-        )
+        found = ", ".join(f"{kind} in row {rows[types.index(kind)]}" for kind in sorted(kinds))
+        raise DataError(f"column {name!r} has values of several types ({found}): convert them to one type")
     return sorted(set(known.tolist()))
 
 
