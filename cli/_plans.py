@@ -12,7 +12,6 @@ from deepbelief.typing import Estimator, RowsLike, StrDict
 from ._annotations import DataSet
 from ._errors import option_of
 from ._families import with_identity
-from ._inputs import has_numbers
 from ._tables import column_lines, left_out
 from ._text import arrows
 
@@ -156,6 +155,8 @@ def plan_stack(options: StrDict, seed: int, data: DataSet, scaling: str) -> Pret
 
 def _next(data: DataSet, autoencoder: bool) -> tuple[str, str]:
     """Return the command that follows, and its options."""
+    from ._inputs import has_numbers
+
     if autoencoder or data.labels is None:
         return ("finetune" if autoencoder else "encode"), ""
     return "finetune", "--regression" if has_numbers(data) else ""
