@@ -362,12 +362,13 @@ def classes_of(data: DataSet) -> Array:
     labels = _labels(data)
     if labels.dtype.kind != "f":
         return labels
-    known, broken = ~np.isnan(labels), _not_classes(labels)
+    broken = _not_classes(labels)
     if len(broken):
         raise DataError(
             f"{data.name}: the label of row {broken[0]} (from 0) is {labels[broken[0]]:g}, which is not a class; "
             "use finetune --regression for numbers"
         )
+    known = ~np.isnan(labels)
     if known.all():
         return labels.astype(np.int64)
     return np.array([int(label) if there else None for label, there in zip(labels, known, strict=True)], object)

@@ -157,8 +157,10 @@ def _next(data: DataSet, autoencoder: bool) -> tuple[str, str]:
     """Return the command that follows, and its options."""
     from ._inputs import has_numbers
 
-    if autoencoder or data.labels is None:
-        return ("finetune" if autoencoder else "encode"), ""
+    if autoencoder:
+        return "finetune", ""
+    if data.labels is None:
+        return "encode", ""
     return "finetune", "--regression" if has_numbers(data) else ""
 
 

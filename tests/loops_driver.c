@@ -80,10 +80,8 @@ static int gemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, 
 
 static void limit(int n) { (void)n; }
 
-/* Run every loop, and return a digest of all results. */
 #if __GNUC__ >= 12
-/* Return whether the processor has AMX and the system allows its use: in the words of loops.c, the bits of CPUID that say
-   AVX512BW, AMX-BF16 and AMX-TILE, and AVX512-BF16. */
+/* Return whether the processor has AVX512BW, AMX-BF16, AMX-TILE and AVX512-BF16, and the system allows AMX. */
 static int has_amx(void) {
     unsigned a, b, c, d, later;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b >> 30 & 1) || !(d >> 22 & 1) || !(d >> 24 & 1)) return 0;
@@ -91,6 +89,7 @@ static int has_amx(void) {
 }
 #endif
 
+/* Run every loop, and return a digest of all results. */
 static uint64_t run(void) {
     uint64_t sum = 14695981039346656037u;
     float *x = numbers(N, 1), *y = numbers(N, 2), *z = numbers(N, 3), *bias = numbers(WIDTH, 4), *out = numbers(N, 5);

@@ -49,4 +49,5 @@ def stand_in(name, log=None):
         multiply(ta == 112, tb == 112, m, n, k, *rest)
 
     routine = {"dnnl": DNNL(dnnl)} if name == "oneDNN" else {"cblas": CBLAS(cblas)}
-    return bfloat16.Bfloat16Products(name, **routine, count=COUNT(lambda: 7), limit=LIMIT(log.append))
+    routine = bfloat16.Routine(**routine, count=COUNT(lambda: 7), limit=LIMIT(log.append))
+    return bfloat16.Bfloat16Products(name, routine)

@@ -68,6 +68,26 @@ def test_huge_inputs_have_diverged_even_where_rows_are_reconstructed(bk):
         train(trainer, rows, (0, 1))
 
 
+@case_by_case("values", [[np.nan], [np.inf], [-np.inf, np.inf]])
+@case_by_case("name", ["W", "vbias", "hbias"])
+def test_weights_that_are_not_finite_have_diverged(values, name, bk):
+    trainer = trainer_for(bk, bits())
+    train(trainer, bits(), (0, 1))
+    weights = trainer.machine.weights()
+    getattr(weights, name).reshape(-1)[: len(values)] = values
+    with np.errstate(invalid="ignore"):  # as during an epoch
+        assert trainer.monitor.divergence(weights, 0.0, 1.0, is_model=True) == "weights are no longer finite"
+
+
+def test_weights_whose_sum_overflows_are_finite(bk):
+    trainer = trainer_for(bk, bits())
+    train(trainer, bits(), (0, 1))
+    weights = trainer.machine.weights()
+    weights.W[...] = np.finfo(np.float32).max
+    with np.errstate(over="ignore"):
+        assert trainer.monitor.divergence(weights, 0.0, 1.0, is_model=True) == ""
+
+
 def test_reconstructing_worse_than_the_column_means_is_divergence(bk):
     rows = bits()
     weights = exact.Weights(np.zeros((6, 2), np.float32), np.full(6, 20, np.float32), np.zeros(2, np.float32))

@@ -8,7 +8,7 @@ from layer_runs import bits, train, trainer_for
 from sklearn.datasets import load_iris
 from tables import case_by_case
 
-from deepbelief import DBN, RBM, DBNClassifier, rbm_health
+from deepbelief import DBN, RBM, DBNClassifier, health, rbm_health
 from deepbelief.errors import DataError, Message, SettingError, TrainingWarning
 from deepbelief.health import Finding, Health, findings, idle_shares, layer_findings
 
@@ -27,7 +27,9 @@ def ill(history):
     return [f.check for f in findings(history) if not f.ok]
 
 
-def test_the_last_update_is_compared_with_the_weights(bk):
+@case_by_case("part", [1, 30, health.PART])
+def test_the_last_update_is_compared_with_the_weights(bk, part, monkeypatch):
+    monkeypatch.setattr(health, "PART", part)  # sizes are summed by parts of the weights
     rows = bits(60, dtype=np.float64)
     trainer = trainer_for(bk, rows, momentum=0.0, batch_size=60)  # one update an epoch
     first = train(trainer, rows, (0, 1))[-1]

@@ -20,6 +20,7 @@ from deepbelief.layer import LayerState, LayerTrainer, RBMSettings, choose_visib
 from deepbelief.monitor import Monitor
 from deepbelief.pretraining import scaled
 from deepbelief.schedules import constant, linear
+from deepbelief.seeds import host_rng
 from deepbelief.sources import ArraySource, as_source
 from deepbelief.training import Reporter, Rows, Run, split_rows
 from deepbelief.units import get_unit
@@ -116,6 +117,13 @@ def test_rows_within_the_unit_interval_are_bernoulli():
     assert abs(weights.W.std() - 0.01) < 6 * 0.01 / np.sqrt(2 * weights.W.size)
     assert abs(weights.W.mean()) < 6 * 0.01 / np.sqrt(weights.W.size)
     assert {a.dtype for a in weights.arrays().values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("n_visible", [1, 16, 37])
+def test_initial_weights_are_one_stream_of_normal_draws(n_visible):
+    unit, p = get_unit("bernoulli"), np.full(n_visible, 0.5)
+    W = initial_weights(3, unit, unit, None, None, p, seed=4, layer=1).W
+    np.testing.assert_array_equal(W, host_rng(4, 1, "weights").normal(0, 0.01, (n_visible, 3)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

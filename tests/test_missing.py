@@ -36,6 +36,22 @@ def one_hot(n=300, share=0.3, seed=0):
     return whole, holes
 
 
+def chains(machine, bk, known, n, n_updates, after=lambda parts, v: None):
+    """Return the component after updates with the same rows, which it has completed, and these rows."""
+    step = TrainingStep(machine, PhaseBuffers(bk, machine), n)
+    step.total = step.n_rows = n
+    step.rows, step.rng = bk.asarray(np.arange(n)), bk.rng(stream(0))
+    parts = Parts([Missing()], step)
+    parts.call("begin")
+    rows = bk.asarray(np.tile(known, (n, 1)))
+    for _ in range(n_updates):
+        v = step.phases.visible(n)
+        v[...] = rows
+        parts.call("before_gradient")
+        after(parts, v)
+    return parts, v
+
+
 def observed_moments(weights, known):
     """Return E[v] and E[v h] given the values that are there, by the sum over every state."""
     free, H = np.isnan(known), states(weights.n_hidden)
@@ -68,17 +84,8 @@ def test_completed_rows_have_the_moments_given_what_is_there(visible, known, bk)
     n, known = 4000, np.array(known, float)
     weights = tiny(5, 3, visible=visible, spread=1.0, seed=3)
     machine = Machine(weights, bk)
-    step = TrainingStep(machine, PhaseBuffers(bk, machine), n)
-    step.total = step.n_rows = n
-    step.rows, step.rng = bk.asarray(np.arange(n)), bk.rng(stream(0))
-    parts = Parts([Missing()], step)
-    parts.call("begin")
-    rows = bk.asarray(np.tile(known, (n, 1)))
-    for _ in range(30):
-        v = step.phases.visible(n)
-        v[...] = rows
-        parts.call("before_gradient")
-        parts.call("observe", machine.mean_hidden(v))  # as the gradient does
+    # The component sees the hidden means as the gradient shows them.
+    parts, v = chains(machine, bk, known, n, 30, lambda parts, v: parts.call("observe", machine.mean_hidden(v)))
     found = bk.to_numpy(v)
     pairs = found[:, :, None] * bk.to_numpy(machine.mean_hidden(v))[:, None, :]
     mean, products = observed_moments(weights, known)
@@ -95,16 +102,7 @@ def test_completed_rows_are_the_state_beside_real_hidden_units(bk):
     n, known = 4000, np.array([1, np.nan, np.nan, 0, np.nan])
     weights = tiny(5, 3, hidden="gaussian", spread=0.5, seed=3)
     machine = Machine(weights, bk)
-    step = TrainingStep(machine, PhaseBuffers(bk, machine), n)
-    step.total = step.n_rows = n
-    step.rows, step.rng = bk.asarray(np.arange(n)), bk.rng(stream(0))
-    parts = Parts([Missing()], step)
-    parts.call("begin")
-    rows = bk.asarray(np.tile(known, (n, 1)))
-    for _ in range(60):
-        v = step.phases.visible(n)
-        v[...] = rows
-        parts.call("before_gradient")
+    _, v = chains(machine, bk, known, n, 60)
     found, V = bk.to_numpy(v), visible_states(weights)
     V = V[(known == V)[:, ~np.isnan(known)].all(axis=1)]
     log_p = V @ weights.vbias + np.square(V @ weights.W + weights.hbias).sum(axis=1) / 2

@@ -167,7 +167,7 @@ def reduced(found):
     few, many = (np.random.default_rng(n).integers(-8, 9, (301, n)).astype(np.float32) for n in (101, 300))
     for left, right in ((many.T, few), (few.T, many), (np.ascontiguousarray(few.T), np.asfortranarray(many))):
         results.append(np.zeros((left.shape[0], right.shape[1]), np.float32))
-        found.multiply_reduced(products._limited, left, right, 0.5, results[-1], 0)
+        found.multiply_reduced(products.multiply.limited, left, right, 0.5, results[-1], 0)
         np.testing.assert_array_equal(results[-1], 0.5 * left @ right)
     return results
 
@@ -248,7 +248,7 @@ if loops.load() is not None and loops.load().has_products:
         "multiply_by_transposed": multiplied_by_transposed,
         "step_by_tiles": stepped_along("step_along"),
     }
-HAS_AMX = isinstance(bfloat16.amx(), bfloat16.AmxProducts)
+HAS_AMX = isinstance(bfloat16.amx(), bfloat16.Bfloat16Products)
 if HAS_AMX:
     CALLS |= {"multiply_by_amx": multiplied_by_amx, "step_by_amx": stepped_along("step_by_amx")}
 

@@ -48,37 +48,60 @@ def takes(left: DeviceArray, right: DeviceArray, out: DeviceArray | None = None)
     return bool(m * k * n >= MIN_MULTIPLICATIONS and min(m, k) >= MIN_ROWS and n >= MIN_COLUMNS)
 
 
+class Routine:
+    """A library's routine, on the threads of the BLAS.
+
+    Parameters
+    ----------
+    dnnl, cblas : ctypes function, optional
+        The routine `dnnl_gemm_bf16bf16f32` or `cblas_gemm_bf16bf16f32`.
+    count, limit : ctypes function, optional
+        The library's functions that return and set the number of threads that a call may use.
+    """
+
+    def __init__(
+        self, *, dnnl: object = None, cblas: object = None, count: object = None, limit: object = None
+    ) -> None:  # fmt: skip
+        self._functions = dnnl, cblas, count, limit  # keeps them alive
+        addresses = [None if f is None else ctypes.cast(f, ctypes.c_void_p).value for f in self._functions]  # type: ignore[arg-type]
+        # On threads of the BLAS, each call of the library is to use one; else it uses its own.
+        self.limited, self._free = Library(*addresses), Library(*addresses[:2])
+
+    def __call__(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
+        """Replace ``out`` by ``keep * out + factor * left @ right``."""
+        found = loops.load()
+        assert found is not None
+        found.multiply_reduced(self.limited if found.on_threads else self._free, left, right, factor, out, keep)
+
+
 class Bfloat16Products:
     """Products of float32 matrices whose factors are rounded to bfloat16 before they are multiplied.
 
     Parameters
     ----------
     name : str
-        The library that multiplies.
-    dnnl, cblas : ctypes function, optional
-        Its routine `dnnl_gemm_bf16bf16f32` or `cblas_gemm_bf16bf16f32`.
-    count, limit : ctypes function, optional
-        Its functions that return and set the number of threads that a call may use.
+        What multiplies: a library, or AMX.
+    multiply : callable
+        As `Routine`.
+    step : callable, optional
+        As `Loops.step_by_amx`; None: steps are made of products.
     """
 
     def __init__(
-        self, name: str, *, dnnl: object = None, cblas: object = None, count: object = None, limit: object = None
-    ) -> None:
-        self.name = name
-        self._functions = dnnl, cblas, count, limit  # keeps them alive
-        addresses = [None if f is None else ctypes.cast(f, ctypes.c_void_p).value for f in self._functions]  # type: ignore[arg-type]
-        # On threads of the BLAS, each call of the library is to use one; else it uses its own.
-        self._limited, self._free = Library(*addresses), Library(*addresses[:2])
+        self, name: str, multiply: Callable[[Array, Array, float, Array, float], None],
+        step: Callable[..., None] | None = None,
+    ) -> None:  # fmt: skip
+        self.name, self.multiply, self._step = name, multiply, step
 
     def matmul(self, left: Array, right: Array, out: Array | None = None) -> Array:
         """Return ``left @ right``, in ``out`` if given."""
         room = np.empty((left.shape[0], right.shape[1]), np.float32) if out is None else out
-        self._multiply(left, right, 1, room, 0)
+        self.multiply(left, right, 1, room, 0)
         return room
 
     def add_product(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
         """Replace ``out`` by ``keep * out + factor * left.T @ right``."""
-        self._multiply(left.T, right, factor, out, keep)
+        self.multiply(left.T, right, factor, out, keep)
 
     def add(self, x: Array, factor: float, out: Array) -> None:
         """Add ``factor * x`` to ``out``."""
@@ -88,63 +111,20 @@ class Bfloat16Products:
         self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
         nesterov: bool,
     ) -> bool:  # fmt: skip
-        """Return False: a library takes no steps."""
-        return False
-
-    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
-        """Let another process find its products."""
-        return restored, ()
-
-    def _multiply(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
-        found = loops.load()
-        assert found is not None
-        library = self._limited if found.on_threads else self._free
-        found.multiply_reduced(library, left, right, factor, out, keep)
-
-
-class AmxProducts:
-    """Products of float32 matrices whose factors are rounded to bfloat16, by compiled loops for AMX."""
-
-    name = "AMX"
-
-    def matmul(self, left: Array, right: Array, out: Array | None = None) -> Array:
-        """Return ``left @ right``, in ``out`` if given."""
-        room = np.empty((left.shape[0], right.shape[1]), np.float32) if out is None else out
-        self._loops.multiply_by_amx(left, right, 1, room, 0)
-        return room
-
-    def add_product(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
-        """Replace ``out`` by ``keep * out + factor * left.T @ right``."""
-        self._loops.multiply_by_amx(left.T, right, factor, out, keep)
-
-    def add(self, x: Array, factor: float, out: Array) -> None:
-        """Add ``factor * x`` to ``out``."""
-        out += np.float32(factor) * x
-
-    def step_along(
-        self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
-        nesterov: bool,
-    ) -> bool:  # fmt: skip
-        """Take a step along ``left.T @ right`` if these arrays can be used; return whether it was taken."""
-        if not takes(left.T, right, velocity) or not all(map(is_plain, (left, right, w))) or w.dtype != np.float32:
+        """Take a step along ``left.T @ right`` at once, if that is possible; return whether it was taken."""
+        if self._step is None or not (is_plain(left) and is_plain(right)):
             return False
-        if w.shape != velocity.shape or w.shape != (left.shape[1], right.shape[1]):
+        if not (takes(left.T, right, w) and takes(left.T, right, velocity)):
             return False
-        self._loops.step_by_amx(left, right, w, velocity, rate, momentum, decay, nesterov)
+        self._step(left, right, w, velocity, rate, momentum, decay, nesterov)
         return True
 
     def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
         """Let another process find its products: the system allows AMX to each process separately."""
         return restored, ()
 
-    @property
-    def _loops(self) -> loops.Loops:
-        found = loops.load()
-        assert found is not None
-        return found
 
-
-def amx() -> AmxProducts | str:
+def amx() -> Bfloat16Products | str:
     """Return the products by AMX, or the reason why there are none."""
     found = loops.load()
     if found is None or not found.has_amx:
@@ -153,7 +133,8 @@ def amx() -> AmxProducts | str:
         return "this processor has no AMX"
     if not found.allow_amx():
         return "the system does not allow the use of AMX"
-    return products if is_right(products := AmxProducts()) else "AMX computes wrong results"
+    products = Bfloat16Products("AMX", found.multiply_by_amx, found.step_by_amx)
+    return products if is_right(products) else "AMX computes wrong results"
 
 
 def _flags() -> set[str]:
@@ -177,7 +158,7 @@ def _onednn() -> Bfloat16Products | None:
     if library is None:
         return None
     threads = {"count": library.omp_get_max_threads, "limit": library.omp_set_num_threads}
-    return Bfloat16Products("oneDNN", dnnl=library.dnnl_gemm_bf16bf16f32, **threads)
+    return Bfloat16Products("oneDNN", Routine(dnnl=library.dnnl_gemm_bf16bf16f32, **threads))
 
 
 def _mkl() -> Bfloat16Products | None:
@@ -185,7 +166,7 @@ def _mkl() -> Bfloat16Products | None:
     if library is None:
         return None
     threads = {"count": library.MKL_Get_Max_Threads, "limit": library.MKL_Set_Num_Threads_Local}
-    return Bfloat16Products("MKL", cblas=library.cblas_gemm_bf16bf16f32, **threads)
+    return Bfloat16Products("MKL", Routine(cblas=library.cblas_gemm_bf16bf16f32, **threads))
 
 
 LIBRARIES: dict[str, tuple[Callable[[], Bfloat16Products | None], tuple[str, ...]]] = {
@@ -198,7 +179,7 @@ time, and results with it.
 """
 
 
-def is_right(products: Bfloat16Products | AmxProducts) -> bool:
+def is_right(products: Bfloat16Products) -> bool:
     """Check products of small integers, which are exact."""
     left, right = (np.arange(40 * n, dtype=np.float32).reshape(40, n) % 7 for n in (24, 50))
     out = np.ones((24, 50), np.float32)
@@ -207,7 +188,7 @@ def is_right(products: Bfloat16Products | AmxProducts) -> bool:
     return np.array_equal(out, 4 - 2 * left.T @ right) and np.array_equal(turned, left @ right[:24])
 
 
-def share_of_float32(products: Bfloat16Products | AmxProducts) -> float:
+def share_of_float32(products: Bfloat16Products) -> float:
     """Return the time of a product as a share of that of float32 numbers.
 
     It is the median over rounds, since other programs can slow any single product.
@@ -238,7 +219,7 @@ def load(name: str) -> Bfloat16Products | str:
 
 
 @cache
-def fast() -> Bfloat16Products | AmxProducts | str:
+def fast() -> Bfloat16Products | str:
     """Return the products by AMX or the first library that is faster than float32, or the reason why there is none."""
     own = amx()
     if not isinstance(own, str) and share_of_float32(own) < 1:
@@ -259,7 +240,7 @@ def fast() -> Bfloat16Products | AmxProducts | str:
     return f"this processor has no instructions for bfloat16 matrix products ({' or '.join(INSTRUCTIONS)})"
 
 
-def restored() -> Bfloat16Products | AmxProducts | None:
+def restored() -> Bfloat16Products | None:
     """Return the products of this process, for a backend that was made in another one; None, with a warning: none."""
     found = fast()
     if isinstance(found, str):

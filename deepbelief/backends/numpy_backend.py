@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from deepbelief.backends import blas, loops, products
-from deepbelief.backends.bfloat16 import AmxProducts, Bfloat16Products, takes
+from deepbelief.backends.bfloat16 import Bfloat16Products, takes
 from deepbelief.backends.groups import Groups
 from deepbelief.backends.interface import LazyModule, Product, Rescaling
 from deepbelief.backends.sparse import HostRows, HostSparse
@@ -117,8 +117,8 @@ class NumpyRng:
 
 
 def _step_by_product(
-    routines: blas.Blas | Bfloat16Products | AmxProducts, w: Array, velocity: Array, grad: Product, rate: float,
-    momentum: float, decay: float, nesterov: bool,
+    routines: blas.Blas | Bfloat16Products, w: Array, velocity: Array, grad: Product, rate: float, momentum: float,
+    decay: float, nesterov: bool,
 ) -> None:  # fmt: skip
     """Take one optimizer step without evaluating the product that is the gradient."""
     keep = momentum
@@ -171,7 +171,7 @@ class NumpyBackend:
 
     Parameters
     ----------
-    products : Bfloat16Products or AmxProducts, optional
+    products : Bfloat16Products, optional
         Multiplies float32 matrices; None: NumPy does.
     """
 
@@ -181,9 +181,9 @@ class NumpyBackend:
     xp: ModuleType = np
     special: ModuleType | LazyModule = LazyModule("scipy.special")
 
-    _products: Bfloat16Products | AmxProducts | None = None
+    _products: Bfloat16Products | None = None
 
-    def __init__(self, products: Bfloat16Products | AmxProducts | None = None) -> None:
+    def __init__(self, products: Bfloat16Products | None = None) -> None:
         if products is not None:
             self.name, self._products = "numpy:bfloat16", products
 
