@@ -108,8 +108,10 @@ class Rows:
         bk, below, matrix = self.bk, underlying(source), csr_of(source)
         here = isinstance(below, ArraySource) and below.is_in_memory and bk.owns(below.array)
         row_bytes = self.shape[1] * self.dtype.itemsize
-        if here and isinstance(source, ArraySource) and source.array.dtype == self.dtype:
-            self._resident = bk.asarray(source.array)
+        # Unaligned rows, as a cluster receives them, are read by minibatches: there would be two copies of them.
+        array = source.array if here and isinstance(source, ArraySource) else None
+        if array is not None and array.flags.aligned and array.dtype == self.dtype:
+            self._resident = bk.asarray(array)
         elif matrix is not None:
             self._source, self._sparse = source, bk.sparse(matrix.astype(self.dtype, copy=False))
         elif _is_sparse(source):

@@ -23,7 +23,7 @@ from deepbelief import DBN, RBM, DBNClassifier, learning_rate_sweep
 from deepbelief.backends import get_backend
 from deepbelief.checkpoints import CheckpointFile
 from deepbelief.communicator import SINGLE_PROCESS, Communicator
-from deepbelief.distributed import Averaging, FileRows, Partitioned, clusters, connected, local_cluster
+from deepbelief.distributed import Averaging, FileRows, Partitioned, clusters, connected, local_cluster, partitions
 from deepbelief.distributed.clusters import alive, check_workers
 from deepbelief.distributed.coordinator import Coordinator
 from deepbelief.distributed.worker_averaging import Question, merged, merged_statistics
@@ -59,6 +59,13 @@ def client():
         distributed.Client(cluster) as client,
     ):
         yield client
+
+
+def test_received_rows_are_not_copied():
+    received = np.frombuffer(b"\0" + np.eye(4, dtype=np.float32).tobytes(), np.float32, offset=1).reshape(4, 4)
+    assert not received.flags.aligned
+    assert np.shares_memory(partitions._joined(received).array, received)
+    assert partitions._joined(received[:, ::2]).array.flags.c_contiguous
 
 
 def bits(n=60, width=8, seed=0):

@@ -1,6 +1,7 @@
 """Sparse rows: what is computed with them is what dense rows give, and only minibatches become dense."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -325,6 +326,22 @@ def test_arrays_that_are_unaligned_or_swapped_learn_the_same():
     matrix = scipy.sparse.csr_array(plain)
     matrix.data = np.frombuffer(b"\0" + matrix.data.tobytes(), np.float32, offset=1)
     assert as_source(matrix).csr().data.flags.aligned
+
+
+def test_unaligned_rows_are_not_copied_whole():
+    """Rows that a cluster has received are unaligned: a copy would double the memory of a worker."""
+    plain = np.random.default_rng(0).random((20_000, 50)).astype(np.float32)
+    X = np.frombuffer(b"\0" + plain.tobytes(), np.float32, offset=1).reshape(plain.shape)
+    order, out = np.arange(len(X))[::-1], np.empty((100, 50), np.float32)
+    tracemalloc.start()
+    rows = Rows(as_source(X), get_backend("numpy"), np.float32)
+    rows.begin(order)
+    for start in range(0, len(X), 5000):
+        rows.batch(start, start + 100, out)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(out, plain[::-1][15_000:15_100])
+    assert peak < X.nbytes / 10
 
 
 def test_rows_that_end_before_they_begin_are_refused():

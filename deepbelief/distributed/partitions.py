@@ -146,7 +146,7 @@ class ChunkRows:
 
 def _joined(*chunks: RowsLike) -> RowSource:
     whole = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-    return ArraySource(np.require(whole, requirements=["C", "A"]))  # arrays received from others may have any layout
+    return ArraySource(np.ascontiguousarray(whole))  # unaligned rows are not copied: there would be two of each
 
 
 @dataclass(frozen=True, eq=False)
