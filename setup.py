@@ -15,7 +15,7 @@ setup(
         Extension(
             "deepbelief.backends._loops",
             ["deepbelief/backends/loops.c"],
-            depends=[f"deepbelief/backends/{name}.h" for name in ("amx", "bfloat16", "crew", "products", "tiles")],
+            depends=[f"deepbelief/backends/{name}.h" for name in ("bfloat16", "crew", "products", "tiles")],
             extra_compile_args=FLAGS,
             libraries=[] if sys.platform == "win32" else ["m"],
             optional=True,  # without a compiler the package installs without it

@@ -1,14 +1,13 @@
 """float32 and bfloat16 products compared: quality of a model, and time of an epoch.
 
-    python benchmarks/precision.py [--seeds 0,1,2] [--speed [--repeats 7]] [--library MKL]
+    python benchmarks/precision.py [--seeds 0,1,2] [--speed [--repeats 7]]
 
 Quality: MNIST, fixed settings: an RBM 784 x 500 (10 epochs of CD-1 on the training rows) by its pseudo-log-likelihood
 of the test rows, an RBM 784 x 16 (10 epochs of CD-1 on rows of 0 and 1) by the exact log-likelihood of the test rows,
 and a DBNClassifier 784-500-250-10 pretrained by the same settings by its test error; seed by seed.
 With --speed also epochs of CD-1 and PCD-1, beside the float32 products alone, interleaved.
 
-The processor must have AVX512-BF16 or AMX; with --library a library's products run on any other too, where they may be
-slower than float32.
+The processor must have AMX or AVX512-BF16.
 """
 
 import argparse
@@ -33,9 +32,9 @@ WORKS = {
 RBM_SETTINGS = {"n_iter": 10, "batch_size": 100, "learning_rate": 0.05}
 
 
-def backends(library):
-    """Return the backends by precision, and the name of the library."""
-    products = bfloat16.load(library) if library else bfloat16.fast()
+def backends():
+    """Return the backends by precision, and the unit that multiplies bfloat16 numbers."""
+    products = bfloat16.fast()
     if isinstance(products, str):
         raise SystemExit(f"no bfloat16 products: {products}")
     return {"float32": get_backend(), "bfloat16": NumpyBackend(products)}, products.name
@@ -75,11 +74,10 @@ def main():
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--only", default="", help="with --speed: only the rows whose names contain this")
-    parser.add_argument("--library", choices=list(bfloat16.LIBRARIES))
     options = parser.parse_args()
-    (found, library), machine = backends(options.library), environment()
+    (found, unit), machine = backends(), environment()
     warnings.simplefilter("ignore", UserWarning)  # sizes, and units that hardly vary
-    key = f"{machine['cpu']}, {machine['vectors']}, {library}"
+    key = f"{machine['cpu']}, {machine['vectors']}, {unit}"
     for title, work in WORKS.items():
         if not options.speed or options.only not in title:
             continue

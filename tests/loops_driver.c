@@ -57,35 +57,14 @@ static uint64_t mix(uint64_t sum, const void *data, size_t size) {
     return sum;
 }
 
-static float widened(uint16_t word) {
-    const uint32_t bits = (uint32_t)word << 16;
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-/* Do what oneDNN's routine does. */
-static int gemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const uint16_t *a, int64_t lda,
-                const uint16_t *b, int64_t ldb, float beta, float *c, int64_t ldc) {
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++) {
-            float sum = 0.0f;
-            for (int64_t l = 0; l < k; l++)
-                sum += widened(ta == 'T' ? a[l * lda + i] : a[i * lda + l]) *
-                       widened(tb == 'T' ? b[j * ldb + l] : b[l * ldb + j]);
-            c[i * ldc + j] = alpha * sum + beta * c[i * ldc + j];
-        }
-    return 0;
-}
-
-static void limit(int n) { (void)n; }
-
 #if __GNUC__ >= 12
-/* Return whether the processor has AVX512BW, AMX-BF16, AMX-TILE and AVX512-BF16, and the system allows AMX. */
-static int has_amx(void) {
+/* Return whether the processor has AVX512BW and AVX512-BF16, and for AMX also AMX-BF16 and AMX-TILE, and the system
+   allows their use. */
+static int has_rounded(int amx) {
     unsigned a, b, c, d, later;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b >> 30 & 1) || !(d >> 22 & 1) || !(d >> 24 & 1)) return 0;
-    return __get_cpuid_count(7, 1, &later, &b, &c, &d) && (later >> 5 & 1) && allow_amx();
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b >> 30 & 1)) return 0;
+    if (amx && (!(d >> 22 & 1) || !(d >> 24 & 1))) return 0;
+    return __get_cpuid_count(7, 1, &later, &b, &c, &d) && (later >> 5 & 1) && allow_rounded(amx);
 }
 #endif
 
@@ -155,14 +134,6 @@ static uint64_t run(void) {
     KEEP(squares, WIDTH);
     KEEP(low, WIDTH);
     KEEP(high, WIDTH);
-    const int64_t few_threads = loop_threads() < 3 ? loop_threads() : 3;
-    uint16_t *own = malloc(N * sizeof *own), *common = malloc((size_t)(few_threads * VISIBLE * WIDTH) * sizeof *common);
-    float *square = numbers(ROWS * VISIBLE, 25);
-    const Library routine = {gemm, 0, count, limit};
-    multiply_reduced(&routine, x, 0, y, 1, own, common, few_threads, square, VISIBLE, WIDTH, ROWS, 0.5f, 0.25f);
-    KEEP(square, ROWS * VISIBLE);
-    multiply_reduced(&routine, x, 1, y, 0, own, common, few_threads, square, ROWS, VISIBLE, VISIBLE, 0.5f, 0.25f);
-    KEEP(square, ROWS * VISIBLE);
     int32_t *ends = malloc((ROWS + 1) * sizeof *ends), *columns = malloc(ROWS * STORED * sizeof *columns);
     int64_t *ends64 = malloc((ROWS + 1) * sizeof *ends64), *columns64 = malloc(ROWS * STORED * sizeof *columns64);
     for (int r = 0; r <= ROWS; r++) ends64[r] = ends[r] = r * STORED;
@@ -189,14 +160,19 @@ static uint64_t run(void) {
         step_along_512(step);
     }
 #if __GNUC__ >= 12
-    if (has_amx()) {
-        void *words = room_for(2 * ROWS + 32 * MAX_THREADS, 16, VISIBLE + WIDTH + ROWS);
+    const int64_t few_threads = loop_threads() < 3 ? loop_threads() : 3, longest = (WIDTH + 31) / 32 * 16;
+    for (int amx = 0; amx < 2; amx++) {
+        if (!has_rounded(amx)) continue;
+        void *up_room = room_for((VISIBLE + 31) / 32 * 16, 16, ((ROWS + 15) / 16 * 16 + 32) * few_threads);
+        void *down_room = room_for(longest, 16, ((VISIBLE + 15) / 16 * 16 + 32) * few_threads);
+        void *step_room = room_for((ROWS + 31) / 32 * 16, 16, ((WIDTH + 15) / 16 * 16 + 32) * few_threads);
         for (int i = 0; i < 2; i++) {
-            multiply_by_amx(few, 0, table, 0, words, broad, ROWS, VISIBLE, WIDTH, 0.5f, 0.25f);
-            multiply_by_amx(broad, 0, table, 1, words, few, ROWS, WIDTH, VISIBLE, 1.0f, 0.0f);
-            step_by_amx(few, broad, table, velocity, words, 0.1f, 0.9f, 1e-3f, 1, VISIBLE, ROWS, WIDTH);
+            multiply_rounded(amx, few, 0, table, 0, up_room, few_threads, broad, ROWS, VISIBLE, WIDTH, 0.5f, 0.25f);
+            multiply_rounded(amx, broad, 0, table, 1, down_room, few_threads, few, ROWS, WIDTH, VISIBLE, 1.0f, 0.0f);
+            step_rounded(amx, few, broad, table, velocity, step_room, few_threads, 0.1f, 0.9f, 1e-3f, 1, VISIBLE, ROWS,
+                         WIDTH);
         }
-        free(words);
+        free(up_room), free(down_room), free(step_room);
     }
 #endif
     KEEP(broad, N);
@@ -208,7 +184,7 @@ static uint64_t run(void) {
     KEEP(z, N);
     KEEP(out, N);
     void *all[] = {x, y, z, bias, out, weight, sums, index, room, u, hidden, v, W, odds, space, mean,
-                   squares, low, high, first, counts, own, common, square, ends, columns, ends64, columns64, places,
+                   squares, low, high, first, counts, ends, columns, ends64, columns64, places,
                    places64, data, table, few, broad, panels, left, velocity, softplus, large, shares};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     return sum;

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reduced_products import stand_in
 from threadpoolctl import threadpool_limits
 
 from deepbelief.backends import bfloat16, blas, get_backend, loops
@@ -162,26 +161,19 @@ def statistics(found):
     return list(found.column_statistics(x))
 
 
-def reduced(found):
-    products, results = stand_in("oneDNN"), []  # the products keep the functions alive whose addresses are used
-    few, many = (np.random.default_rng(n).integers(-8, 9, (301, n)).astype(np.float32) for n in (101, 300))
-    for left, right in ((many.T, few), (few.T, many), (np.ascontiguousarray(few.T), np.asfortranarray(many))):
-        results.append(np.zeros((left.shape[0], right.shape[1]), np.float32))
-        found.multiply_reduced(products.multiply.limited, left, right, 0.5, results[-1], 0)
-        np.testing.assert_array_equal(results[-1], 0.5 * left @ right)
-    return results
+def rounded(amx):
+    def call(found):
+        results = []
+        few, many = (np.random.default_rng(n).integers(-8, 9, (301, n)).astype(np.float32) for n in (101, 300))
+        for left, right in ((many.T, few), (few.T, many), (np.ascontiguousarray(few.T), np.asfortranarray(many))):
+            results.append(np.ones((left.shape[0], right.shape[1]), np.float32))
+            found.multiply_rounded(amx, left, right, 0.5, results[-1], 2)
+            np.testing.assert_array_equal(results[-1], 2 + 0.5 * left @ right)
+            results.append(np.empty_like(results[-1]))
+            found.multiply_rounded(amx, numbers(*left.shape), numbers(*right.shape, seed=1), 1, results[-1], 0)
+        return results
 
-
-def multiplied_by_amx(found):
-    results = []
-    few, many = (np.random.default_rng(n).integers(-8, 9, (301, n)).astype(np.float32) for n in (101, 300))
-    for left, right in ((many.T, few), (few.T, many), (np.ascontiguousarray(few.T), np.asfortranarray(many))):
-        results.append(np.ones((left.shape[0], right.shape[1]), np.float32))
-        found.multiply_by_amx(left, right, 0.5, results[-1], 2)
-        np.testing.assert_array_equal(results[-1], 2 + 0.5 * left @ right)
-        results.append(np.empty_like(results[-1]))
-        found.multiply_by_amx(numbers(*left.shape), numbers(*right.shape, seed=1), 1, results[-1], 0)
-    return results
+    return call
 
 
 def sparse_product(kind):
@@ -209,10 +201,10 @@ def multiplied_by_transposed(found):
     return [out]
 
 
-def stepped_along(name):
+def stepped_along(name, *unit):
     def call(found):
         w, velocity = numbers(333, 533), numbers(333, 533, seed=1)
-        getattr(found, name)(numbers(41, 333), numbers(41, 533, seed=1), w, velocity, 0.1, 0.9, 1e-3, True)
+        getattr(found, name)(*unit, numbers(41, 333), numbers(41, 533, seed=1), w, velocity, 0.1, 0.9, 1e-3, True)
         return [w, velocity]
 
     return call
@@ -238,7 +230,6 @@ CALLS = {
     "softplus_changes": changes,
     "weighted_sums": lambda found: [found.weighted_sums(numbers(301, 501), numbers(501, dtype=np.float64))],
     "column_statistics": statistics,
-    "multiply_reduced": reduced,
     "add_product_32": sparse_product(np.int32),
     "add_product_64": sparse_product(np.int64),
 }
@@ -248,14 +239,18 @@ if loops.load() is not None and loops.load().has_products:
         "multiply_by_transposed": multiplied_by_transposed,
         "step_by_tiles": stepped_along("step_along"),
     }
-HAS_AMX = isinstance(bfloat16.amx(), bfloat16.Bfloat16Products)
-if HAS_AMX:
-    CALLS |= {"multiply_by_amx": multiplied_by_amx, "step_by_amx": stepped_along("step_by_amx")}
+for unit in bfloat16.UNITS:
+    if isinstance(bfloat16.load(unit), bfloat16.Bfloat16Products):
+        CALLS |= {
+            f"multiply_rounded by {unit}": rounded(unit == "AMX"),
+            f"step_rounded by {unit}": stepped_along("step_rounded", unit == "AMX"),
+        }
 
 
 def test_every_loop_is_called_here():
-    optional = set(loops.PRODUCTS if loops.load().has_products else ()) | set(loops.AMX if HAS_AMX else ())
-    assert set(loops.ARGUMENTS) | set(loops.REDUCED) | optional <= set(" ".join(CALLS).replace(",", "").split())
+    rounded = loops.ROUNDED if any(name.startswith("multiply_rounded") for name in CALLS) else ()
+    optional = set(loops.PRODUCTS if loops.load().has_products else ()) | set(rounded)
+    assert set(loops.ARGUMENTS) | optional <= set(" ".join(CALLS).replace(",", "").split())
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -362,7 +357,7 @@ def test_each_thread_has_room_of_its_own(on_threads, name, slot):
 HELPED = (
     "sigmoid", "sigmoid_backward", "gather", "softmax and one_hot", "momentum_step", "settle", "adam_step",
     "log_odds_of_rows", "log_odds_of_row", "softplus_sums", "softplus_changes", "weighted_sums", "multiply",
-    "multiply_by_transposed", "step_by_tiles", "multiply_by_amx", "step_by_amx",
+    "multiply_by_transposed", "step_by_tiles", *(name for name in CALLS if "_rounded" in name),
 )  # fmt: skip
 
 

@@ -74,13 +74,14 @@ static int64_t thread_count(void) {
 }
 
 /* Work on `total` units: each thread on a multiple of `grain` units, one piece after the other, or on all of them at once
-   if `piece` is 0. There is one thread if there are fewer than `least` units. */
-static void divide(Part *part, void *job, int64_t total, int64_t grain, int64_t least, int64_t piece) {
+   if `piece` is 0. There are at most `most` threads, and one if there are fewer than `least` units. */
+static void divide(Part *part, void *job, int64_t total, int64_t grain, int64_t least, int64_t piece, int64_t most) {
     if (total < 1) return;
     Execute *run = atomic_load_explicit(&execute, memory_order_relaxed);
     const int64_t pieces = (total + grain - 1) / grain;
     int64_t n = total >= least && pieces > 1 ? thread_count() : 1;
     n = n < pieces ? n : pieces;
+    n = n < most ? n : most;
     if (n < 2 || !run) {
         part(job, 0, total, 0);
         return;
@@ -106,8 +107,8 @@ EXPORT void follow(void *count, void *run) { (void)count, (void)run; }
 
 static int64_t thread_count(void) { return 1; }
 
-static void divide(Part *part, void *job, int64_t total, int64_t grain, int64_t least, int64_t piece) {
-    (void)grain, (void)least, (void)piece;
+static void divide(Part *part, void *job, int64_t total, int64_t grain, int64_t least, int64_t piece, int64_t most) {
+    (void)grain, (void)least, (void)piece, (void)most;
     if (total > 0) part(job, 0, total, 0);
 }
 
@@ -115,12 +116,17 @@ static void divide(Part *part, void *job, int64_t total, int64_t grain, int64_t 
 
 /* Work on `total` units in ranges of a multiple of `grain` units, one for each thread. */
 static void share(Part *part, void *job, int64_t total, int64_t grain, int64_t least) {
-    divide(part, job, total, grain, least, 0);
+    divide(part, job, total, grain, least, 0, MAX_THREADS);
 }
 
 /* Do the same in pieces of `grain` units, for which the part may be called in any order. */
 static void share_in_pieces(Part *part, void *job, int64_t total, int64_t grain, int64_t least) {
-    divide(part, job, total, grain, least, grain);
+    divide(part, job, total, grain, least, grain, MAX_THREADS);
+}
+
+/* Do the same in single units, on at most `most` threads. */
+static void share_among(Part *part, void *job, int64_t total, int64_t most, int64_t least) {
+    divide(part, job, total, 1, least, 1, most);
 }
 
 static void slot_part(void *job, int64_t first, int64_t last, int slot) {
@@ -130,3 +136,6 @@ static void slot_part(void *job, int64_t first, int64_t last, int slot) {
 
 /* Write which thread took each of `total` units. */
 EXPORT void slots(int64_t *out, int64_t total) { share(slot_part, out, total, 1, 0); }
+
+/* Return the number of threads of a long loop. */
+EXPORT int64_t loop_threads(void) { return thread_count(); }

@@ -1065,6 +1065,5 @@ EXPORT void column_statistics(const float *x, int32_t *counts, float *first, dou
 ADD_PRODUCT(add_product_32, int32_t)
 ADD_PRODUCT(add_product_64, int64_t)
 
-#include "bfloat16.h"
 #include "products.h"
-#include "amx.h"
+#include "bfloat16.h"

@@ -50,31 +50,28 @@ PRODUCTS: dict[str, list[object]] = {
 }
 """Functions that compilers other than GCC leave out."""
 
-AMX: dict[str, list[object]] = {
-    "multiply_by_amx": [P, N, P, N, P, P, N, N, N, F, F],
-    "step_by_amx": [P, P, P, P, P, F, F, F, F, N, N, N],
+ROUNDED: dict[str, list[object]] = {
+    "multiply_rounded": [N, P, N, P, N, P, N, P, N, N, N, F, F],
+    "step_rounded": [N, P, P, P, P, P, N, F, F, F, F, N, N, N],
 }
-"""The same, for processors with AMX; bfloat16.py checks them."""
-
-REDUCED: dict[str, list[object]] = {"multiply_reduced": [P, P, N, P, N, P, P, N, P, N, N, N, F, F]}
-"""Functions that need another library, with which bfloat16.py checks them."""
+"""The same, for processors with bfloat16 products; bfloat16.py checks them."""
 
 BROAD, TALL = 32, 10  # of the largest tiles of these; as in products.h
-AMX_LINE = 16  # rows and words of a tile; as in amx.h
+LINE = 16  # rows of a block of bfloat16 products, and words of a row; as in bfloat16.h
 
 
 class Extension:
     """The compiled extension, and the threads on which its loops run."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        self.has_products, self.has_amx = hasattr(library, "multiply"), hasattr(library, "allow_amx")
-        optional = (PRODUCTS if self.has_products else {}) | (AMX | {"allow_amx": []} if self.has_amx else {})
-        for name, types in (ARGUMENTS | REDUCED | optional).items():
+        self.has_products, self.has_rounded = hasattr(library, "multiply"), hasattr(library, "multiply_rounded")
+        optional = (PRODUCTS if self.has_products else {}) | (ROUNDED if self.has_rounded else {})
+        for name, types in (ARGUMENTS | optional).items():
             function = getattr(library, name)
             function.argtypes, function.restype = types, None
         library.follow.argtypes, library.slots.argtypes, library.loop_threads.restype = [P, P], [P, N], N
-        if self.has_amx:
-            library.allow_amx.restype = N
+        if self.has_rounded:
+            library.allow_rounded.argtypes, library.allow_rounded.restype = [N], N
         self._c = library
         self._rooms = threading.local()
         self.on_threads = False  # whether loops run on the threads of the BLAS, if it has several
@@ -101,54 +98,40 @@ class Extension:
 class ProductLoops(Extension):
     """The compiled products, taking arrays; the files in C document each of them."""
 
-    def multiply_reduced(
-        self, library: ctypes.Structure, left: Array, right: Array, factor: float, out: Array, keep: float
-    ) -> None:
-        """Replace ``out`` by ``keep * out + factor * left @ right``, of factors that a library takes as bfloat16.
+    def multiply_rounded(
+        self, amx: bool, left: Array, right: Array, factor: float, out: Array, keep: float
+    ) -> None:  # fmt: skip
+        """Replace ``out`` by ``keep * out + factor * left @ right``, of factors rounded to bfloat16.
 
-        The factors are stored by rows or by columns.
+        The factors are stored by rows or by columns. The processor must have AMX, or else AVX512-BF16, and
+        `allow_rounded` must have returned True.
         """
         (m, k), n, threads = left.shape, right.shape[1], self._c.loop_threads()
-        own, common = k * max(m, n), k * min(m, n) * threads
-        room = _room(self._rooms, "words", own + common, np.dtype(np.uint16))
         (a, a_turned), (b, b_turned) = ((x, 0) if x.flags.c_contiguous else (x.T, 1) for x in (left, right))
-        self._c.multiply_reduced(
-            ctypes.byref(library), at(a), a_turned, at(b), b_turned, at(room), at(room[own:]), threads, writable(out),
-            m, k, n, factor, keep,
+        self._c.multiply_rounded(
+            amx, at(a), a_turned, at(b), b_turned, self._strips(k, min(m, n), threads), threads, writable(out), m, k, n,
+            factor, keep,
         )  # fmt: skip
 
-    def multiply_by_amx(self, left: Array, right: Array, factor: float, out: Array, keep: float) -> None:
-        """Do what `multiply_reduced` does by AMX, which the processor must have and `allow_amx` must have allowed."""
-        (m, k), n = left.shape, right.shape[1]
-        room = _room(self._rooms, "pairs", _pairs(k) * (_padded(min(m, n)) + 2 * AMX_LINE * MAX_THREADS), FLOAT32)
-        (a, a_turned), (b, b_turned) = ((x, 0) if x.flags.c_contiguous else (x.T, 1) for x in (left, right))
-        self._c.multiply_by_amx(at(a), a_turned, at(b), b_turned, at(room), writable(out), m, k, n, factor, keep)
-
-    def step_by_amx(
-        self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
-        nesterov: bool,
+    def step_rounded(
+        self, amx: bool, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float,
+        decay: float, nesterov: bool,
     ) -> None:  # fmt: skip
-        """Do what `step_along` does by AMX, with factors rounded to bfloat16."""
-        k, n = right.shape
-        room = _room(self._rooms, "pairs", _pairs(k) * (_padded(len(w)) + _padded(n)), FLOAT32)
-        self._c.step_by_amx(
-            at(left),
-            at(right),
-            writable(w),
-            writable(velocity),
-            at(room),
-            rate,
-            momentum,
-            decay,
-            nesterov,
-            len(w),
-            k,
-            n,
-        )
+        """Do what `step_along` does, with factors rounded to bfloat16."""
+        (k, n), threads = right.shape, self._c.loop_threads()
+        self._c.step_rounded(
+            amx, at(left), at(right), writable(w), writable(velocity), self._strips(k, n, threads), threads, rate,
+            momentum, decay, nesterov, len(w), k, n,
+        )  # fmt: skip
 
-    def allow_amx(self) -> bool:
-        """Ask the system for the use of AMX, and return whether it is allowed."""
-        return bool(self.has_amx and self._c.allow_amx())
+    def allow_rounded(self, amx: bool) -> bool:
+        """Ask the system for the use of AMX, or of AVX512-BF16, and return whether it is allowed."""
+        return bool(self.has_rounded and self._c.allow_rounded(amx))
+
+    def _strips(self, depth: int, size: int, threads: int) -> object:
+        """Return the address of this thread's scratch memory for rounded factors, as bfloat16.h describes it."""
+        pairs, strips = -(-depth // (2 * LINE)) * LINE, -(-size // LINE) + 2
+        return at(_room(self._rooms, "strips", pairs * LINE * strips * threads, FLOAT32))
 
     def add_product(
         self, ends: Array, indices: Array, data: Array, factor: float, W: Array, out: Array, block: int
@@ -293,16 +276,6 @@ class Loops(ProductLoops):
         first, low, high = (np.empty(width, x.dtype) for _ in range(3))
         self._c.column_statistics(at(x), *(at(a) for a in (counts, first, mean, squares, low, high)), *x.shape)
         return counts, mean, squares, low, high
-
-
-def _padded(size: int) -> int:
-    """Return rows or columns of a factor, rounded up to those of strips of AMX."""
-    return -(-size // AMX_LINE) * AMX_LINE
-
-
-def _pairs(depth: int) -> int:
-    """Return the number of pairs of bfloat16 numbers of this inner dimension, rounded up to those of blocks of AMX."""
-    return -(-depth // (2 * AMX_LINE)) * AMX_LINE
 
 
 def _panels(rooms: threading.local, width: int, depth: int) -> object:
