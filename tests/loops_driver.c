@@ -146,16 +146,23 @@ static uint64_t run(void) {
     float *table = numbers(VISIBLE * WIDTH, 21), *few = numbers(ROWS * VISIBLE, 22), *broad = numbers(N, 23);
     float *panels = room_for(WIDTH, 32, ROWS), *left = room_for(VISIBLE, 30, ROWS);
     float *velocity = numbers(VISIBLE * WIDTH, 24);
-    const Factors up = {few, table, broad, 0, 0, 0, ROWS, VISIBLE, WIDTH, 0, 0, 0, 0, 0};
-    const Factors down = {broad, table, few, 0, 0, 0, ROWS, WIDTH, VISIBLE, 1, 0, 0, 0, 0};
-    const Factors step = {few, broad, table, panels, left, velocity, VISIBLE, ROWS, WIDTH, 0, 0.1f, 0.9f, 1e-3f, 1};
+    const Factors up = {few, table, broad, 0, 0, 0, ROWS, VISIBLE, WIDTH, 0, 0, 0, 0, 0, 0, 0};
+    float *lower = numbers(ROWS * VISIBLE, 28);
+    const Factors halves = {broad, table, few, 0, 0, 0, ROWS, WIDTH, VISIBLE, 0, 0, 0, 0, 0, lower, 0};
+    const Factors down = {broad, table, few, 0, 0, 0, ROWS, WIDTH, VISIBLE, 1, 0, 0, 0, 0, 0, 0};
+    const Factors step = {few, broad, table, panels, left, velocity, VISIBLE, ROWS, WIDTH, 0, 0.1f, 0.9f, 1e-3f, 1,
+                          0, 0};
     if (HAS_AVX2) {
         multiply_256(up);
+        multiply_256(halves);
+        KEEP(few, ROWS * VISIBLE);
         multiply_256(down);
         step_along_256(step);
     }
     if (HAS_AVX512) {
         multiply_512(up);
+        multiply_512(halves);
+        KEEP(few, ROWS * VISIBLE);
         multiply_512(down);
         step_along_512(step);
     }
@@ -185,7 +192,7 @@ static uint64_t run(void) {
     KEEP(out, N);
     void *all[] = {x, y, z, bias, out, weight, sums, index, room, u, hidden, v, W, odds, space, mean,
                    squares, low, high, first, counts, ends, columns, ends64, columns64, places,
-                   places64, data, table, few, broad, panels, left, velocity, softplus, large, shares};
+                   places64, data, table, few, broad, panels, left, lower, velocity, softplus, large, shares};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     return sum;
 }

@@ -375,6 +375,15 @@ def test_a_thread_that_has_finished_helps_the_others(on_threads, name):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.skipif("multiply" not in CALLS, reason="the compiler left the products out")
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_halves_of_a_product_are_added_in_either_order(on_threads, order):
+    (one,), two = multiplied(on_threads(1)), COUNT(lambda: 2)
+    run = RUN(lambda n, address: [run_task(slot, address) for slot in order][0] if n == 2 else run_tasks(n, address))
+    loops.load()._c.follow(address_of(two), address_of(run))
+    np.testing.assert_array_equal(multiplied(loops.load())[0], one)
+
+
 @pytest.mark.parametrize("run", [lambda n, address: 0, run_first_task])
 def test_a_library_that_runs_no_tasks_is_not_used(on_threads, run):
     found, three, run = on_threads(1), COUNT(lambda: 3), RUN(run)

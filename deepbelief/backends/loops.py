@@ -44,7 +44,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "add_product_64": [P, P, P, F, P, P, P, N, N, N, N],
 }
 PRODUCTS: dict[str, list[object]] = {
-    "multiply": [P, P, P, N, N, N],
+    "multiply": [P, P, P, P, N, N, N],
     "multiply_by_transposed": [P, P, P, N, N, N],
     "step_by_tiles": [P, P, P, P, P, P, F, F, F, F, N, N, N],
 }
@@ -147,7 +147,8 @@ class ProductLoops(Extension):
 
     def multiply(self, left: Array, right: Array, out: Array) -> None:
         """Write ``left @ right`` into ``out``."""
-        self._c.multiply(at(left), at(right), writable(out), *left.shape, right.shape[1])
+        room = _room(self._rooms, "sums", out.size, FLOAT32)
+        self._c.multiply(at(left), at(right), writable(out), at(room), *left.shape, right.shape[1])
 
     def multiply_by_transposed(self, left: Array, right: Array, out: Array) -> None:
         """Write ``left @ right.T`` into ``out``."""

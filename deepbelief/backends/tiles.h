@@ -118,31 +118,47 @@ INLINE void NAMED(turn_rows)(const float *restrict x, int64_t depth, int64_t n, 
     }
 }
 
-/* Write a tile, or add it to a partial sum. */
-INLINE void NAMED(write_tile)(const Vector tile[TALL][2], float *out, int64_t width, int64_t tall, int64_t wide,
-                              int adds) {
+/* Write a tile and the partial sums that belong to it. */
+INLINE void NAMED(write_tile)(const Vector tile[TALL][2], const TileSums *s, int64_t at, int64_t width, int64_t tall,
+                              int64_t wide) {
+    const float *before = s->before ? s->before + at : 0, *other = s->other ? s->other + at : 0;
+    float *out = s->out + at;
     if (wide < BROAD) {
         float values[TALL][BROAD];
         memcpy(values, tile, sizeof values);
-        for (int64_t i = 0; i < tall; i++, out += width)
-            for (int64_t j = 0; j < wide; j++) out[j] = adds ? out[j] + values[i][j] : values[i][j];
+        for (int64_t i = 0; i < tall; i++)
+            for (int64_t j = 0; j < wide; j++) {
+                float sum = values[i][j];
+                if (before) sum += before[i * width + j];
+                if (other) sum += other[i * width + j];
+                out[i * width + j] = sum;
+            }
         return;
     }
 #pragma GCC unroll 12
-    for (int i = 0; i < TALL; i++, out += width) {
+    for (int i = 0; i < TALL; i++) {
         if (i >= tall) break;
-        Unaligned *to = (Unaligned *)out;
         for (int side = 0; side < 2; side++) {
             Vector sum = tile[i][side];
-            if (adds) sum += to[side];
-            to[side] = sum;
+            if (before) sum += ((const Unaligned *)(before + i * width))[side];
+            if (other) sum += ((const Unaligned *)(other + i * width))[side];
+            ((Unaligned *)(out + i * width))[side] = sum;
         }
     }
 }
 
+/* Let the processor fetch the places of a tile whose other half has been summed, perhaps by another processor. */
+INLINE void NAMED(fetch_sums)(const TileSums *s, int64_t at, int64_t width, int64_t tall) {
+    for (int64_t i = 0; i < tall; i++, at += width)
+        for (int64_t j = 0; j < BROAD; j += 16) {
+            __builtin_prefetch(s->other + at + j);
+            __builtin_prefetch(s->out + at + j, 1);
+        }
+}
+
 /* Multiply all rows of a, `tall` at a time, with a panel of columns of b: those of a part of its rows from `top` on. */
 INLINE void NAMED(multiply_rows)(const Factors *f, float *panel, int64_t top, int64_t depth, int64_t column, int tall,
-                                 int broad) {
+                                 int broad, const TileSums *sums) {
     const int64_t wide = f->n - column < BROAD ? f->n - column : BROAD, fetched = f->turned ? 0 : f->n;
     const float *b = f->turned ? f->b + top : f->b + top * f->n;
     const float *next = f->turned ? panel : top + depth < f->k ? b + depth * f->n + column : f->b + column + BROAD;
@@ -153,33 +169,63 @@ INLINE void NAMED(multiply_rows)(const Factors *f, float *panel, int64_t top, in
         NAMED(copy_columns)(b, depth, f->n, column, panel);
     for (int64_t i = 0; i < f->m; i += tall) {
         const float *rows[TALL];
+        const int64_t at = i * f->n + column, some = f->m - i < tall ? f->m - i : tall;
         Vector tile[TALL][2];
         NAMED(find_rows)(f->a + top, i, f->m, f->k, rows);
+        if (sums->other) NAMED(fetch_sums)(sums, at, f->n, some);
         if (i == 0 && fused) {
             NAMED(multiply_and_copy)(rows, b + column, f->n, panel, depth, tall, tile);
         } else {
             NAMED(multiply_tile)(rows, panel, depth, tall, broad, next, fetched, tile);
             next += depth / 8 * fetched;
         }
-        NAMED(write_tile)(tile, f->out + i * f->n + column, f->n, f->m - i < tall ? f->m - i : tall, wide, top > 0);
+        NAMED(write_tile)(tile, sums, at, f->n, some, wide);
     }
 }
 
-/* Compute panels `first` to `last` of the columns of out = a b. */
+/* Write the product of a with a panel of columns of b, from one of its rows to another, into `own`; or with the sums of
+   the other rows, if they are given, into the result. */
+INLINE void NAMED(multiply_panel)(const Factors *f, float *panel, int64_t column, int64_t from, int64_t to, float *own,
+                                  const float *other) {
+    const int64_t parts = (to - from + DEEP - 1) / DEEP, deep = (to - from + parts - 1) / parts;
+    const int low = (f->m + SHORT - 1) / SHORT * SHORT * 16 < (f->m + TALL - 1) / TALL * TALL * 15;
+    for (int64_t top = from; top < to; top += deep) {
+        const int64_t depth = to - top < deep ? to - top : deep;
+        const float *rest = top + depth == to ? other : 0;
+        const TileSums sums = {rest ? f->out : own, top > from ? own : 0, rest};
+        if (f->n - column <= LANE)
+            NAMED(multiply_rows)(f, panel, top, depth, column, TALL, 0, &sums);
+        else if (low)
+            NAMED(multiply_rows)(f, panel, top, depth, column, SHORT, 1, &sums);
+        else
+            NAMED(multiply_rows)(f, panel, top, depth, column, TALL, 1, &sums);
+    }
+}
+
+/* Add the sums of the lower half of b to those of its upper half, in a panel of columns. */
+TILED void NAMED(add_halves)(const Factors *f, int64_t column) {
+    const int64_t wide = f->n - column < BROAD ? f->n - column : BROAD;
+    float *restrict out = f->out + column;
+    const float *restrict lower = f->lower + column;
+    for (int64_t i = 0; i < f->m; i++, out += f->n, lower += f->n)
+        for (int64_t j = 0; j < wide; j++) out[j] += lower[j];
+}
+
+/* Compute panels `first` to `last` of the columns of out = a b. If b is divided, these are panels of its upper half, and
+   then those of its lower half in another order: most find the other half complete, and the rest is added at the end. */
 TILED void NAMED(multiply_panels)(const Factors *f, int64_t first, int64_t last) {
     float panel[DEEP * BROAD] __attribute__((aligned(64)));
-    const int64_t parts = (f->k + DEEP - 1) / DEEP, deep = (f->k + parts - 1) / parts;
-    const int low = (f->m + SHORT - 1) / SHORT * SHORT * 16 < (f->m + TALL - 1) / TALL * TALL * 15;
-    for (int64_t column = first * BROAD; column < last * BROAD && column < f->n; column += BROAD)
-        for (int64_t top = 0; top < f->k; top += deep) {
-            const int64_t depth = f->k - top < deep ? f->k - top : deep;
-            if (f->n - column <= LANE)
-                NAMED(multiply_rows)(f, panel, top, depth, column, TALL, 0);
-            else if (low)
-                NAMED(multiply_rows)(f, panel, top, depth, column, SHORT, 1);
-            else
-                NAMED(multiply_rows)(f, panel, top, depth, column, TALL, 1);
-        }
+    const int64_t n = (f->n + BROAD - 1) / BROAD, middle = f->k / 2;
+    for (int64_t unit = first; unit < last; unit++) {
+        const int is_lower = unit >= n;
+        const int64_t p = is_lower ? (unit + n / 2) % n : unit, column = p * BROAD;
+        const int64_t from = is_lower ? middle : 0, to = f->complete && !is_lower ? middle : f->k;
+        float *own = is_lower ? f->lower : f->out, *other = is_lower ? f->out : f->lower;
+        const int is_second = f->complete && atomic_load_explicit(f->complete + p, memory_order_acquire);
+        NAMED(multiply_panel)(f, panel, column, from, to, own, is_second ? other : 0);
+        if (!f->complete || is_second) continue;
+        if (atomic_fetch_add_explicit(f->complete + p, 1, memory_order_acq_rel)) NAMED(add_halves)(f, column);
+    }
 }
 
 static void NAMED(multiply_part)(void *job, int64_t a, int64_t b, int slot) {
@@ -188,8 +234,12 @@ static void NAMED(multiply_part)(void *job, int64_t a, int64_t b, int slot) {
 }
 
 static void NAMED(multiply)(Factors job) {
-    share_in_pieces(NAMED(multiply_part), &job, (job.n + BROAD - 1) / BROAD, 1,
-                    FEW_PRODUCTS / (job.m * job.k * BROAD + 1) + 1);
+    const int64_t n = (job.n + BROAD - 1) / BROAD, divided = !job.turned && job.k >= 2 * LOW && n <= MOST_PANELS;
+    _Atomic int complete[MOST_PANELS];
+    for (int64_t p = 0; divided && p < n; p++) atomic_init(complete + p, 0);
+    if (divided) job.complete = complete;
+    share_in_pieces(NAMED(multiply_part), &job, divided ? 2 * n : n, 1,
+                    FEW_PRODUCTS / (job.m * (divided ? job.k / 2 : job.k) * BROAD + 1) + 1);
 }
 
 /* Copy columns of b into panels a to b. */
