@@ -434,6 +434,21 @@ def softmax_speed() -> str:
     )
 
 
+def pipelines() -> str:
+    """Single rows and searches, beside scikit-learn's estimators."""
+    found = read("pipelines")
+    rows = [
+        [processor, name, f"{row['us']:.0f} us", f"{row['ratio']:.2f}"]
+        for processor, calls in found["row"].items()
+        for name, row in calls.items()
+    ]
+    for processor, jobs in found["search"].items():
+        row = jobs["two jobs"]
+        ratio = row["of_one_job"]["median_s"]
+        rows.append([processor, "two jobs of a search, of one job alone", f"{row['median_s']:.2f} s", f"{ratio:.2f}"])
+    return "One row at a time, medians, 784 x 500.\n\n" + table(["", "", "time", "ratio"], rows)
+
+
 def peers() -> str:
     """An epoch beside other packages."""
     shapes = read("peers")["results"]
@@ -511,6 +526,7 @@ SECTIONS = {
     "targets": "Regression",
     "speed": "Speed",
     "softmax_speed": "Speed on softmax groups",
+    "pipelines": "Single rows and searches",
     "peers": "Speed compared with other packages",
     "memory": "Memory",
 }

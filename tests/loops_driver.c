@@ -173,13 +173,17 @@ static uint64_t run(void) {
         void *up_room = room_for((VISIBLE + 31) / 32 * 16, 16, ((ROWS + 15) / 16 * 16 + 32) * few_threads);
         void *down_room = room_for(longest, 16, ((VISIBLE + 15) / 16 * 16 + 32) * few_threads);
         void *step_room = room_for((ROWS + 31) / 32 * 16, 16, ((WIDTH + 15) / 16 * 16 + 32) * few_threads);
+        void *half_room = room_for((ROWS + 31) / 32 * 16, 16, ((VISIBLE + 15) / 16 * 16 + 32) * few_threads);
+        float *sums_room = numbers(N, 29), *wide_table = numbers(N, 30);
         for (int i = 0; i < 2; i++) {
-            multiply_rounded(amx, few, 0, table, 0, up_room, few_threads, broad, ROWS, VISIBLE, WIDTH, 0.5f, 0.25f);
-            multiply_rounded(amx, broad, 0, table, 1, down_room, few_threads, few, ROWS, WIDTH, VISIBLE, 1.0f, 0.0f);
+            multiply_rounded(amx, few, 0, table, 0, up_room, few_threads, broad, sums_room, ROWS, VISIBLE, WIDTH, 0.5f, 0.25f);
+            multiply_rounded(amx, broad, 0, table, 1, down_room, few_threads, few, sums_room, ROWS, WIDTH, VISIBLE, 1.0f, 0.0f);
+            multiply_rounded(amx, few, 0, wide_table, 0, half_room, few_threads, broad, sums_room, VISIBLE, ROWS, WIDTH, 1.0f,
+                             0.0f);
             step_rounded(amx, few, broad, table, velocity, step_room, few_threads, 0.1f, 0.9f, 1e-3f, 1, VISIBLE, ROWS,
                          WIDTH);
         }
-        free(up_room), free(down_room), free(step_room);
+        free(up_room), free(down_room), free(step_room), free(half_room), free(sums_room), free(wide_table);
     }
 #endif
     KEEP(broad, N);

@@ -7,8 +7,8 @@ AMX holds a block, and one instruction adds the product of two blocks to 16 x 16
 AVX512-BF16 adds the products of one word of the left factor and a row of a block of the right one to 16 sums.
 
 Each thread copies the factor with fewer strips whole: what another processor has just written would have to be fetched
-from there before each product. Strips of the other factor are divided among the threads. The inner dimension is summed
-in order: results do not depend on the number of threads. */
+from there before each product. Strips of the other factor are divided among the threads, and weights into halves, as in
+products.h. The inner dimension is summed in order: results do not depend on the number of threads. */
 
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && defined(__x86_64__) && defined(__GLIBC__)
 
@@ -113,20 +113,22 @@ INLINE void copy_part(const Side *s, int64_t strip, int64_t k, Words *out) {
         copy_block(s->numbers, s->depth, s->size, k, at, 0, 0, out);
 }
 
-/* Round and copy two strips of a factor, the second one if it exists: one after the other where they are rows of the
-   matrix, else both at once, since their numbers are neighbours in each row. */
-ROUNDED void copy_strips(const Side *s, int64_t strip, Words *out) {
+/* Round and copy blocks of two strips of a factor, the second one if it exists: one after the other where they are rows
+   of the matrix, else both at once, since their numbers are neighbours in each row. */
+ROUNDED void copy_strips(const Side *s, int64_t strip, int64_t from, int64_t to, Words *out) {
     const int64_t n = (strip + 1) * LINE < s->size ? 2 : 1, blocks = blocks_of(s->depth);
     const int64_t together = s->is_left == s->turned ? n : 1;
     for (int64_t i = 0; i < n; i += together)
-        for (int64_t k = 0; k < blocks; k++)
+        for (int64_t k = from; k < to; k++)
             for (int64_t j = i; j < i + together; j++)
                 copy_part(s, strip + j, k * 2 * LINE, out + (j * blocks + k) * LINE);
 }
 
-/* Multiply one or two strips of the left factor with one or two of the right one by AMX; sums lie in rows of 32. */
-INLINE void multiply_by_amx(const Words *a, const Words *b, int64_t blocks, int tall, int broad, float *sums) {
-    const Words *under = a + blocks * LINE, *beside = b + blocks * LINE;
+/* Multiply blocks of one or two strips of the left factor with those of one or two of the right one by AMX. The second
+   strips lie `size` after the first ones; sums lie in rows of 32. */
+INLINE void multiply_by_amx(const Words *a, const Words *b, int64_t size, int64_t blocks, int tall, int broad,
+                            float *sums) {
+    const Words *under = a + size, *beside = b + size;
     CLEAR(0);
     CLEAR(1);
     CLEAR(2);
@@ -177,9 +179,9 @@ INLINE void multiply_group(const uint32_t *rows, const Words *b, const Words *be
     memcpy(sums, sum, sizeof sum);
 }
 
-/* Multiply up to 32 rows of two strips of the left factor with one or two strips of the right one by AVX512-BF16. */
-ROUNDED void multiply_by_lanes(const Words *a, const Words *b, int64_t depth, int64_t tall, int broad, float *sums) {
-    const int64_t size = blocks_of(depth) * LINE, words = (depth + 1) / 2;
+/* Do the same for up to 32 rows and so many words of them by AVX512-BF16. */
+ROUNDED void multiply_by_lanes(const Words *a, const Words *b, int64_t size, int64_t words, int64_t tall, int broad,
+                               float *sums) {
     for (int64_t i = 0; i < tall; i += GROUP, sums += GROUP * 2 * LINE) {
         const uint32_t *rows = (const uint32_t *)(a + i / LINE * size) + i % LINE * LINE;
         if (!broad)
@@ -194,24 +196,31 @@ ROUNDED void multiply_by_lanes(const Words *a, const Words *b, int64_t depth, in
 typedef struct {
     Side left, right;
     Words *room; /* of each thread, for two strips of the divided factor and all of the other one */
-    int copied[MAX_THREADS]; /* whether a thread has copied the other factor */
+    int copied[MAX_THREADS]; /* halves of the other factor that a thread has copied, as bits */
     int64_t blocks, by_rows, amx;
     float *out, factor, keep;
     Factors step; /* weights and how they move, instead of `out` */
+    float *lower;          /* as in products.h, where the right factor is divided */
+    _Atomic int *complete;
 } Rounded;
 
 /* Return the side that is divided among the threads, or the other one. */
 INLINE const Side *side_of(const Rounded *r, int divided) { return r->by_rows == divided ? &r->left : &r->right; }
 
-/* Write sums of strips i and j, and the following ones, into the result. */
-ROUNDED void write_sums(const Rounded *r, const float *restrict sums, int64_t i, int64_t j) {
+/* Write sums of strips i and j, and the following ones, into a result; with those of the other half, if given. */
+ROUNDED void write_sums(const Rounded *r, const float *restrict sums, int64_t i, int64_t j, float *result,
+                        const float *other) {
     const int64_t n = r->right.size, row = i * LINE, column = j * LINE;
     const int64_t tall = r->left.size - row < 2 * LINE ? r->left.size - row : 2 * LINE;
     const int64_t wide = n - column < 2 * LINE ? n - column : 2 * LINE;
-    float *restrict out = r->out + row * n + column;
+    float *out = result + row * n + column;
+    if (other) other += row * n + column;
     for (int64_t k = 0; k < tall; k++, out += n, sums += 2 * LINE)
         for (int64_t c = 0; c < wide; c++)
-            out[c] = r->keep == 0.0f ? r->factor * sums[c] : r->keep * out[c] + r->factor * sums[c];
+            if (other)
+                out[c] = sums[c] + other[k * n + c];
+            else
+                out[c] = r->keep == 0.0f ? r->factor * sums[c] : r->keep * out[c] + r->factor * sums[c];
 }
 
 /* Let the processor fetch weights and their velocity, in the rows of two strips. */
@@ -232,56 +241,98 @@ ROUNDED void step_sums(const Factors *f, const float *sums, int64_t i, int64_t j
                       tall - r < STEP_ROWS ? tall - r : STEP_ROWS, wide);
 }
 
+/* A range of blocks along the inner dimension, where sums of them are written, and those of the other half, if any. */
+typedef struct {
+    int64_t from, to;
+    float *result;
+    const float *other;
+} Half;
+
 /* Compute the sums of strips i and i + 1 of the left factor and j and j + 1 of the right one, and use them. */
-INLINE void multiply_pair(const Rounded *r, const Words *a, const Words *b, int64_t i, int64_t j, float *sums) {
-    const int64_t rows = r->left.size - i * LINE, tall = rows < 2 * LINE ? rows : 2 * LINE;
+INLINE void multiply_pair(const Rounded *r, const Words *a, const Words *b, int64_t i, int64_t j, const Half *h,
+                          float *sums) {
+    const int64_t rows = r->left.size - i * LINE, tall = rows < 2 * LINE ? rows : 2 * LINE, size = r->blocks * LINE;
+    const int64_t words = (h->to == r->blocks ? (r->left.depth + 1) / 2 : h->to * LINE) - h->from * LINE;
     const int broad = (j + 1) * LINE < r->right.size;
     if (!r->out) fetch(&r->step, i * LINE * r->step.n + j * LINE, tall);
+    a += h->from * LINE;
+    b += h->from * LINE;
     if (r->amx)
-        multiply_by_amx(a, b, r->blocks, tall > LINE, broad, sums);
+        multiply_by_amx(a, b, size, h->to - h->from, tall > LINE, broad, sums);
     else
-        multiply_by_lanes(a, b, r->left.depth, tall, broad, sums);
+        multiply_by_lanes(a, b, size, words, tall, broad, sums);
     if (r->out)
-        write_sums(r, sums, i, j);
+        write_sums(r, sums, i, j, h->result, h->other);
     else
         step_sums(&r->step, sums, i, j);
 }
 
-/* Multiply pairs of strips first to last of the divided factor with all strips of the other one. */
+/* Multiply a pair of strips of the divided factor with all strips of the other one. */
+INLINE void multiply_strips(Rounded *r, int64_t p, const Half *h, Words *own, float *sums) {
+    const int64_t size = r->blocks * LINE, n = strips_of(side_of(r, 0)->size);
+    Words *other = own + 2 * size;
+    copy_strips(side_of(r, 1), p, h->from, h->to, own);
+    for (int64_t q = 0; q < n; q += 2)
+        if (r->by_rows)
+            multiply_pair(r, own, other + q * size, p, q, h, sums);
+        else
+            multiply_pair(r, other + q * size, own, q, p, h, sums);
+}
+
+/* Copy a range of blocks of the factor that is not divided, unless this thread has done it. */
+INLINE void copy_other(Rounded *r, const Half *h, int slot, Words *out) {
+    const int half = h->from ? 2 : h->to < r->blocks ? 1 : 3;
+    const Side *side = side_of(r, 0);
+    if ((r->copied[slot] & half) == half) return;
+    for (int64_t q = 0; q < strips_of(side->size); q += 2) copy_strips(side, q, h->from, h->to, out + q * r->blocks * LINE);
+    r->copied[slot] |= half;
+}
+
+/* Multiply pairs of strips first to last of the divided factor; if the right one is divided, these are its upper halves,
+   and then the lower ones, as in products.h. */
 static void multiply_rounded_part(void *job, int64_t first, int64_t last, int slot) {
     Rounded *r = job;
-    const Side *divided = side_of(r, 1), *whole = side_of(r, 0);
-    const int64_t size = r->blocks * LINE, n = strips_of(whole->size);
+    const int64_t size = r->blocks * LINE, n = (strips_of(side_of(r, 1)->size) + 1) / 2, middle = r->blocks / 2;
     float sums[(2 * LINE + STEP_ROWS) * 2 * LINE] __attribute__((aligned(64))); /* the last step reads further rows */
-    Words *own = r->room + (n + 2) * size * slot, *other = own + 2 * size;
-    if (!r->copied[slot])
-        for (int64_t q = 0; q < n; q += 2) copy_strips(whole, q, other + q * size);
-    r->copied[slot] = 1;
+    Words *own = r->room + (strips_of(side_of(r, 0)->size) + 2) * size * slot;
     if (r->amx) begin_tiles();
-    for (int64_t p = 2 * first; p < 2 * last; p += 2) {
-        copy_strips(divided, p, own);
-        for (int64_t q = 0; q < n; q += 2)
-            if (r->by_rows)
-                multiply_pair(r, own, other + q * size, p, q, sums);
-            else
-                multiply_pair(r, other + q * size, own, q, p, sums);
+    for (int64_t unit = first; unit < last; unit++) {
+        const int is_lower = unit >= n;
+        const int64_t p = is_lower ? (unit + n / 2) % n : unit;
+        const int is_second = r->complete && atomic_load_explicit(r->complete + p, memory_order_acquire);
+        float *result = is_lower && !is_second ? r->lower : r->out;
+        const Half half = {is_lower ? middle : 0, r->complete && !is_lower ? middle : r->blocks, result,
+                           !is_second ? 0 : is_lower ? r->out : r->lower};
+        copy_other(r, &half, slot, own + 2 * size);
+        multiply_strips(r, 2 * p, &half, own, sums);
+        if (!r->complete || is_second) continue;
+        if (!atomic_fetch_add_explicit(r->complete + p, 1, memory_order_acq_rel)) continue;
+        const Factors both = {.out = r->out, .lower = r->lower, .m = r->left.size, .n = r->right.size};
+        add_halves_512(&both, 2 * p * LINE);
     }
     if (r->amx) end_tiles();
 }
 
 static void multiply_rounded_on(Rounded *r, int64_t threads) {
     const int64_t size = 2 * LINE * r->left.depth * side_of(r, 0)->size; /* multiplications of a pair of strips */
-    share_among(multiply_rounded_part, r, (strips_of(side_of(r, 1)->size) + 1) / 2, threads, FEW_PRODUCTS / (size + 1) + 1);
+    const int64_t n = (strips_of(side_of(r, 1)->size) + 1) / 2;
+    share_among(multiply_rounded_part, r, r->complete ? 2 * n : n, threads, FEW_PRODUCTS / (size + 1) + 1);
 }
 
 /* Write keep * out + factor * left right, of m x k and k x n numbers, by AMX or AVX512-BF16. `room` is aligned to 64 bytes
    and holds, for each of at most `threads` threads, half of k rounded up to 32 32-bit words, times the smaller of m and n
-   rounded up to 16, and 32. */
+   rounded up to 16, and 32. `lower` is as large as the product. */
 EXPORT void multiply_rounded(int64_t amx, const float *left, int64_t left_turned, const float *right,
-                             int64_t right_turned, void *room, int64_t threads, float *out, int64_t m, int64_t k,
-                             int64_t n, float factor, float keep) {
-    Rounded job = {{left, m, k, 1, left_turned}, {right, n, k, 0, right_turned}, room, {0}, blocks_of(k), m > n, amx, out,
-                   factor, keep, {0}};
+                             int64_t right_turned, void *room, int64_t threads, float *out, float *lower, int64_t m,
+                             int64_t k, int64_t n, float factor, float keep) {
+    const int64_t pairs = (strips_of(n) + 1) / 2, by_rows = m > n;
+    _Atomic int complete[MOST_PANELS];
+    Rounded job = {{left, m, k, 1, left_turned}, {right, n, k, 0, right_turned}, room, {0}, blocks_of(k), by_rows, amx,
+                   out, factor, keep, {0}, lower, 0};
+    if (!by_rows && !right_turned && k >= 2 * LOW && pairs <= MOST_PANELS && factor == 1.0f && keep == 0.0f) {
+        for (int64_t p = 0; p < pairs; p++) atomic_init(complete + p, 0);
+        job.complete = complete;
+    }
     multiply_rounded_on(&job, threads);
 }
 
@@ -291,7 +342,7 @@ EXPORT void step_rounded(int64_t amx, const float *a, const float *b, float *w, 
                          int64_t threads, float rate, float momentum, float decay, float nesterov, int64_t m,
                          int64_t k, int64_t n) {
     Rounded job = {{a, m, k, 1, 1}, {b, n, k, 0, 0}, room, {0}, blocks_of(k), 1, amx, 0, 0, 0,
-                   {a, b, w, 0, 0, velocity, m, k, n, 0, rate, momentum, decay, nesterov, 0, 0}};
+                   {a, b, w, 0, 0, velocity, m, k, n, 0, rate, momentum, decay, nesterov, 0, 0}, 0, 0};
     multiply_rounded_on(&job, threads);
 }
 

@@ -51,7 +51,7 @@ PRODUCTS: dict[str, list[object]] = {
 """Functions that compilers other than GCC leave out."""
 
 ROUNDED: dict[str, list[object]] = {
-    "multiply_rounded": [N, P, N, P, N, P, N, P, N, N, N, F, F],
+    "multiply_rounded": [N, P, N, P, N, P, N, P, P, N, N, N, F, F],
     "step_rounded": [N, P, P, P, P, P, N, F, F, F, F, N, N, N],
 }
 """The same, for processors with bfloat16 products; bfloat16.py checks them."""
@@ -108,9 +108,10 @@ class ProductLoops(Extension):
         """
         (m, k), n, threads = left.shape, right.shape[1], self._c.loop_threads()
         (a, a_turned), (b, b_turned) = ((x, 0) if x.flags.c_contiguous else (x.T, 1) for x in (left, right))
+        lower = _room(self._rooms, "sums", out.size, FLOAT32)
         self._c.multiply_rounded(
-            amx, at(a), a_turned, at(b), b_turned, self._strips(k, min(m, n), threads), threads, writable(out), m, k, n,
-            factor, keep,
+            amx, at(a), a_turned, at(b), b_turned, self._strips(k, min(m, n), threads), threads, writable(out),
+            at(lower), m, k, n, factor, keep,
         )  # fmt: skip
 
     def step_rounded(
