@@ -248,6 +248,18 @@ def test_factors_and_results_that_do_not_fit_are_refused(products, shape, given)
         NumpyBackend(products).matmul(left, right, out if given else None)
 
 
+@pytest.mark.parametrize("name", UNITS)
+def test_large_factors_take_no_more_scratch_memory_than_allowed(name, monkeypatch):
+    """Each thread copies the smaller factor: a product with a limit for one thread is that of all threads."""
+    products, rng = unit(name), np.random.default_rng(9)
+    left, right = rng.random((200, 300), np.float32), rng.random((300, 400), np.float32)
+    wanted = products.matmul(left, right)
+    monkeypatch.setattr(loops, "MAX_STRIPS", 2**16)
+    threads = loops.load()._strips(300, 200)[1]
+    assert threads == 1
+    np.testing.assert_array_equal(products.matmul(left, right), wanted)
+
+
 def test_a_product_is_timed_beside_that_of_float32(products):
     assert bfloat16.share_of_float32(products) > 0
 

@@ -58,6 +58,7 @@ ROUNDED: dict[str, list[object]] = {
 
 BROAD, TALL = 32, 10  # of the largest tiles of these; as in products.h
 LINE = 16  # rows of a block of bfloat16 products, and words of a row; as in bfloat16.h
+MAX_STRIPS = 2**28  # bytes of the scratch memory of bfloat16 products
 
 
 class Extension:
@@ -106,12 +107,12 @@ class ProductLoops(Extension):
         The factors are stored by rows or by columns. The processor must have AMX, or else AVX512-BF16, and
         `allow_rounded` must have returned True.
         """
-        (m, k), n, threads = left.shape, right.shape[1], self._c.loop_threads()
+        (m, k), n = left.shape, right.shape[1]
+        strips, threads = self._strips(k, min(m, n))
         (a, a_turned), (b, b_turned) = ((x, 0) if x.flags.c_contiguous else (x.T, 1) for x in (left, right))
         lower = _room(self._rooms, "sums", out.size, FLOAT32)
         self._c.multiply_rounded(
-            amx, at(a), a_turned, at(b), b_turned, self._strips(k, min(m, n), threads), threads, writable(out),
-            at(lower), m, k, n, factor, keep,
+            amx, at(a), a_turned, at(b), b_turned, strips, threads, writable(out), at(lower), m, k, n, factor, keep,
         )  # fmt: skip
 
     def step_rounded(
@@ -119,20 +120,25 @@ class ProductLoops(Extension):
         decay: float, nesterov: bool,
     ) -> None:  # fmt: skip
         """Do what `step_along` does, with factors rounded to bfloat16."""
-        (k, n), threads = right.shape, self._c.loop_threads()
+        k, n = right.shape
+        strips, threads = self._strips(k, n)
         self._c.step_rounded(
-            amx, at(left), at(right), writable(w), writable(velocity), self._strips(k, n, threads), threads, rate,
-            momentum, decay, nesterov, len(w), k, n,
+            amx, at(left), at(right), writable(w), writable(velocity), strips, threads, rate, momentum, decay,
+            nesterov, len(w), k, n,
         )  # fmt: skip
 
     def allow_rounded(self, amx: bool) -> bool:
         """Ask the system for the use of AMX, or of AVX512-BF16, and return whether it is allowed."""
         return bool(self.has_rounded and self._c.allow_rounded(amx))
 
-    def _strips(self, depth: int, size: int, threads: int) -> object:
-        """Return the address of this thread's scratch memory for rounded factors, as bfloat16.h describes it."""
-        pairs, strips = -(-depth // (2 * LINE)) * LINE, -(-size // LINE) + 2
-        return at(_room(self._rooms, "strips", pairs * LINE * strips * threads, FLOAT32))
+    def _strips(self, depth: int, size: int) -> tuple[object, int]:
+        """Return the address of scratch memory for rounded factors (see bfloat16.h), and the threads it is for.
+
+        Each thread has a copy of the smaller factor: with a large one there are fewer threads.
+        """
+        values = -(-depth // (2 * LINE)) * LINE * LINE * (-(-size // LINE) + 2)  # words of 32 bits
+        threads = max(1, min(self._c.loop_threads(), MAX_STRIPS // (4 * values)))
+        return at(_room(self._rooms, "strips", values * threads, FLOAT32)), threads
 
     def add_product(
         self, ends: Array, indices: Array, data: Array, factor: float, W: Array, out: Array, block: int
