@@ -41,6 +41,24 @@ typedef struct {
 #define LOW 64    /* rows of a half of b: with fewer it is not divided */
 #define MOST_PANELS 1024 /* in a product whose b is divided */
 
+/* Add four rows of a panel, times rows of six values, to the sums of a tile; s are its vectors. The sums, two vectors and
+   a factor need all 16 registers: compilers move sums between them, or to memory. */
+#define TIMES(at, left, right)                                                                                         \
+    "vbroadcastss 4*" #at "(%[a]), %%ymm15\n\t"                                                                        \
+    "vfmadd231ps %%ymm13, %%ymm15, %" #left "\n\t"                                                                     \
+    "vfmadd231ps %%ymm14, %%ymm15, %" #right "\n\t"
+#define ADD_ROW(k)                                                                                                     \
+    "vmovaps 64*" #k "(%[b]), %%ymm13\n\t"                                                                             \
+    "vmovaps 64*" #k "+32(%[b]), %%ymm14\n\t"                                                                          \
+    TIMES((6*k), 0, 1) TIMES((6*k+1), 2, 3) TIMES((6*k+2), 4, 5) TIMES((6*k+3), 6, 7) TIMES((6*k+4), 8, 9)             \
+    TIMES((6*k+5), 10, 11)
+#define ADD_FOUR(s, values, panel)                                                                                     \
+    __asm__(ADD_ROW(0) ADD_ROW(1) ADD_ROW(2) ADD_ROW(3)                                                                \
+            : "+x"(s[0][0]), "+x"(s[0][1]), "+x"(s[1][0]), "+x"(s[1][1]), "+x"(s[2][0]), "+x"(s[2][1]),                \
+              "+x"(s[3][0]), "+x"(s[3][1]), "+x"(s[4][0]), "+x"(s[4][1]), "+x"(s[5][0]), "+x"(s[5][1])                 \
+            : [a] "r"(values), [b] "r"(panel)                                                                          \
+            : "xmm13", "xmm14", "xmm15", "memory")
+
 #define NAMED(name) name##_256
 #define TILED static __attribute__((target("avx2,fma")))
 #define TALL 6 /* 12 sums, 2 vectors of a panel and a factor in 16 registers */
@@ -48,6 +66,7 @@ typedef struct {
 #define PANELS 65536 /* half of a small L2 cache */
 #define WIDTH 32
 #include "tiles.h"
+#undef ADD_FOUR
 
 #define NAMED(name) name##_512
 #define TILED static __attribute__((target("avx512f,avx512vl,avx512dq,fma,prfchw")))

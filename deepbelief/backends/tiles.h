@@ -24,22 +24,36 @@ INLINE void NAMED(add_values)(const float *const rows[TALL], int64_t at, const V
     }
 }
 
+/* Add four rows of a panel, times values of each row of a tile that are `step` apart, to the sums of the tile. */
+INLINE void NAMED(add_four)(const float *const rows[TALL], int64_t at, int step, const float *panel, int tall, int broad,
+                            Vector sum[TALL][2]) {
+#ifdef ADD_FOUR
+    if (step == TALL) {
+        ADD_FOUR(sum, rows[0] + at, panel);
+        return;
+    }
+#endif
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++)
+        NAMED(add_values)(rows, at + k * step, (const Vector *)(panel + k * BROAD), tall, broad, sum);
+}
+
 /* Compute a tile: these rows times a panel, or the first vector of its columns.
-   Meanwhile the processor fetches columns of a matrix from `next` on: one row of it during eight of the panel. */
+   Meanwhile the processor fetches two cache lines after `next`, and then after places that are `width` apart: one for
+   eight rows of the panel. */
 INLINE void NAMED(multiply_tile)(const float *const rows[TALL], const float *restrict panel, int64_t depth, int tall,
                                  int broad, const float *next, int64_t width, Vector tile[TALL][2]) {
-    const Vector *columns = (const Vector *)panel;
     Vector sum[TALL][2];
     for (int i = 0; i < TALL; i++) sum[i][0] = sum[i][1] = (Vector){0};
     int64_t k = 0;
     for (; k + 8 <= depth; next += width) {
         __builtin_prefetch(next + 16, 0, 2);
         __builtin_prefetch(next + 32, 0, 2);
-#pragma GCC unroll 4
-        for (int part = 0; part < 8; part++, k++, columns += 2)
-            NAMED(add_values)(rows, k, columns, tall, broad, sum);
+#pragma GCC unroll 2
+        for (int part = 0; part < 2; part++, k += 4, panel += 4 * BROAD)
+            NAMED(add_four)(rows, k, 1, panel, tall, broad, sum);
     }
-    for (; k < depth; k++, columns += 2) NAMED(add_values)(rows, k, columns, tall, broad, sum);
+    for (; k < depth; k++, panel += BROAD) NAMED(add_values)(rows, k, (const Vector *)panel, tall, broad, sum);
     memcpy(tile, sum, sizeof sum);
 }
 
@@ -70,6 +84,9 @@ INLINE void NAMED(copy_columns)(const float *restrict x, int64_t depth, int64_t 
     const int64_t n = width - first < BROAD ? width - first : BROAD;
     for (int64_t k = 0; k < depth; k++, panel += BROAD) {
         const float *restrict row = x + k * width + first;
+        __builtin_prefetch(row + 2 * AHEAD * width);
+        __builtin_prefetch(row + 2 * AHEAD * width + BROAD - 1);
+        __builtin_prefetch(panel + 2 * AHEAD * BROAD, 1);
         if (n >= BROAD) {
             ((Vector *)panel)[0] = ((const Unaligned *)row)[0];
             ((Vector *)panel)[1] = ((const Unaligned *)row)[1];
@@ -159,9 +176,15 @@ INLINE void NAMED(fetch_sums)(const TileSums *s, int64_t at, int64_t width, int6
 /* Multiply all rows of a, `tall` at a time, with a panel of columns of b: those of a part of its rows from `top` on. */
 INLINE void NAMED(multiply_rows)(const Factors *f, float *panel, int64_t top, int64_t depth, int64_t column, int tall,
                                  int broad, const TileSums *sums) {
-    const int64_t wide = f->n - column < BROAD ? f->n - column : BROAD, fetched = f->turned ? 0 : f->n;
+    const int64_t wide = f->n - column < BROAD ? f->n - column : BROAD;
     const float *b = f->turned ? f->b + top : f->b + top * f->n;
-    const float *next = f->turned ? panel : top + depth < f->k ? b + depth * f->n + column : f->b + column + BROAD;
+    /* What the next panel is made of: other rows of these columns, the next columns, or as many rows as it has columns. */
+    const float *next = top + depth < f->k ? b + depth * f->n + column : f->b + column + BROAD;
+    int64_t fetched = f->n;
+    if (f->turned) {
+        next = b + (column + BROAD) * f->k - 16;
+        fetched = depth == f->k ? (8 * BROAD * tall + f->m - 1) / f->m : 0;
+    }
     const int fused = !f->turned && wide == BROAD;
     if (f->turned)
         NAMED(turn_rows)(b, depth, f->n, f->k, column, panel);
@@ -175,6 +198,8 @@ INLINE void NAMED(multiply_rows)(const Factors *f, float *panel, int64_t top, in
         if (sums->other) NAMED(fetch_sums)(sums, at, f->n, some);
         if (i == 0 && fused) {
             NAMED(multiply_and_copy)(rows, b + column, f->n, panel, depth, tall, tile);
+        } else if (tall > SHORT && some <= SHORT) {
+            NAMED(multiply_tile)(rows, panel, depth, SHORT, broad, next, fetched, tile);
         } else {
             NAMED(multiply_tile)(rows, panel, depth, tall, broad, next, fetched, tile);
             next += depth / 8 * fetched;
@@ -258,20 +283,22 @@ INLINE void NAMED(multiply_and_fetch)(const Factors *f, int64_t at, int64_t tall
                                       const float *restrict panel, Vector tile[TALL][2]) {
     Vector sum[TALL][2];
     for (int i = 0; i < TALL; i++) sum[i][0] = sum[i][1] = (Vector){0};
-    const int64_t lines = WIDTH / 32 + 1, some = tall * lines < f->k ? tall * lines : f->k;
+    const int64_t lines = WIDTH / 32 + 1, some = tall * lines;
     const float *w = f->out + at, *velocity = f->velocity + at;
-    for (int64_t k = 0; k < some; k++) {
-        const int64_t line = k / lines * f->n + k % lines * 16;
-        __builtin_prefetch(w + line, 1);
-        __builtin_prefetch(velocity + line, 1);
-        NAMED(add_values)(rows, k * TALL, (const Vector *)(panel + k * BROAD), TALL, 1, sum);
+    int64_t k = 0;
+    for (; k < some && k + 4 <= f->k; k += 4, panel += 4 * BROAD) {
+        for (int64_t part = k; part < k + 4; part++) {
+            const int64_t line = part / lines * f->n + part % lines * 16;
+            __builtin_prefetch(w + line, 1);
+            __builtin_prefetch(velocity + line, 1);
+        }
+        NAMED(add_four)(rows, k * TALL, TALL, panel, TALL, 1, sum);
     }
-    for (int64_t k = some; k < f->k; k++) {
-        const Vector *columns = (const Vector *)(panel + k * BROAD);
-        __builtin_prefetch(columns + 2 * AHEAD);
-        __builtin_prefetch(columns + 2 * AHEAD + 1);
-        NAMED(add_values)(rows, k * TALL, columns, TALL, 1, sum);
+    for (; k + 4 <= f->k; k += 4, panel += 4 * BROAD) {
+        for (int at = 0; at < 4 * BROAD; at += 16) __builtin_prefetch(panel + AHEAD * BROAD + at);
+        NAMED(add_four)(rows, k * TALL, TALL, panel, TALL, 1, sum);
     }
+    for (; k < f->k; k++, panel += BROAD) NAMED(add_values)(rows, k * TALL, (const Vector *)panel, TALL, 1, sum);
     memcpy(tile, sum, sizeof sum);
 }
 
@@ -304,15 +331,22 @@ INLINE void NAMED(turn_columns)(const Factors *f, int64_t row, int64_t tall, flo
     const float *restrict a = f->a + row;
     for (int64_t k = 0; k < f->k; k++, a += f->m, out += TALL) {
         if (tall == TALL)
-            for (int i = 0; i < TALL; i++) out[i] = a[i];
+            memcpy(out, a, TALL * sizeof *out);
         else
             for (int i = 0; i < TALL; i++) out[i] = i < tall ? a[i] : 0.0f;
     }
 }
 
+/* Let the processor fetch columns of a that the next rows of weights need, in a part of its rows. */
+INLINE void NAMED(fetch_columns)(const Factors *f, int64_t row, int64_t part, int64_t parts) {
+    const float *a = f->a + (row + 2 * TALL <= f->m ? row + 2 * TALL : f->m) - 1;
+    for (int64_t k = f->k * part / parts; k < f->k * (part + 1) / parts; k++) __builtin_prefetch(a + k * f->m);
+}
+
 /* Take a step of rows TALL first to TALL last of the weights, in some columns at a time. */
 TILED void NAMED(step_tiles)(const Factors *f, int64_t first, int64_t last) {
     const int64_t size = TALL * f->k, panels = PANELS / (BROAD * f->k), strip = (panels > 0 ? panels : 1) * BROAD;
+    const int64_t parts = ((strip < f->n ? strip : f->n) + BROAD - 1) / BROAD;
     for (int64_t from = 0; from < f->n; from += strip)
         for (int64_t p = first; p < last; p++) {
             const int64_t row = p * TALL, tall = f->m - row < TALL ? f->m - row : TALL;
@@ -321,6 +355,7 @@ TILED void NAMED(step_tiles)(const Factors *f, int64_t first, int64_t last) {
             if (from == 0) NAMED(turn_columns)(f, row, tall, f->left + p * size);
             for (int64_t j = from; j < from + strip && j < f->n; j += BROAD) {
                 Vector tile[TALL][2];
+                if (from == 0) NAMED(fetch_columns)(f, row, j / BROAD, parts);
                 NAMED(multiply_and_fetch)(f, row * f->n + j, tall, rows, f->panels + j * f->k, tile);
                 NAMED(step_tile)(f, tile, row * f->n + j, tall, f->n - j < BROAD ? f->n - j : BROAD);
             }
