@@ -241,13 +241,6 @@ ROUNDED void step_sums(const Factors *f, const float *sums, int64_t i, int64_t j
                       tall - r < STEP_ROWS ? tall - r : STEP_ROWS, wide);
 }
 
-/* A range of blocks along the inner dimension, where sums of them are written, and those of the other half, if any. */
-typedef struct {
-    int64_t from, to;
-    float *result;
-    const float *other;
-} Half;
-
 /* Compute the sums of strips i and i + 1 of the left factor and j and j + 1 of the right one, and use them. */
 INLINE void multiply_pair(const Rounded *r, const Words *a, const Words *b, int64_t i, int64_t j, const Half *h,
                           float *sums) {
@@ -262,7 +255,7 @@ INLINE void multiply_pair(const Rounded *r, const Words *a, const Words *b, int6
     else
         multiply_by_lanes(a, b, size, words, tall, broad, sums);
     if (r->out)
-        write_sums(r, sums, i, j, h->result, h->other);
+        write_sums(r, sums, i, j, h->other ? r->out : h->own, h->other);
     else
         step_sums(&r->step, sums, i, j);
 }
@@ -288,27 +281,19 @@ INLINE void copy_other(Rounded *r, const Half *h, int slot, Words *out) {
     r->copied[slot] |= half;
 }
 
-/* Multiply pairs of strips first to last of the divided factor; if the right one is divided, these are its upper halves,
-   and then the lower ones, as in products.h. */
+/* Multiply pairs of strips first to last of the divided factor, or of both halves of the right one. */
 static void multiply_rounded_part(void *job, int64_t first, int64_t last, int slot) {
     Rounded *r = job;
-    const int64_t size = r->blocks * LINE, n = (strips_of(side_of(r, 1)->size) + 1) / 2, middle = r->blocks / 2;
+    const int64_t size = r->blocks * LINE, n = (strips_of(side_of(r, 1)->size) + 1) / 2;
     float sums[(2 * LINE + STEP_ROWS) * 2 * LINE] __attribute__((aligned(64))); /* the last step reads further rows */
     Words *own = r->room + (strips_of(side_of(r, 0)->size) + 2) * size * slot;
     if (r->amx) begin_tiles();
     for (int64_t unit = first; unit < last; unit++) {
-        const int is_lower = unit >= n;
-        const int64_t p = is_lower ? (unit + n / 2) % n : unit;
-        const int is_second = r->complete && atomic_load_explicit(r->complete + p, memory_order_acquire);
-        float *result = is_lower && !is_second ? r->lower : r->out;
-        const Half half = {is_lower ? middle : 0, r->complete && !is_lower ? middle : r->blocks, result,
-                           !is_second ? 0 : is_lower ? r->out : r->lower};
-        copy_other(r, &half, slot, own + 2 * size);
-        multiply_strips(r, 2 * p, &half, own, sums);
-        if (!r->complete || is_second) continue;
-        if (!atomic_fetch_add_explicit(r->complete + p, 1, memory_order_acq_rel)) continue;
+        const Half half = half_of(unit, n, r->blocks, r->out, r->lower, r->complete);
         const Factors both = {.out = r->out, .lower = r->lower, .m = r->left.size, .n = r->right.size};
-        add_halves_512(&both, 2 * p * LINE);
+        copy_other(r, &half, slot, own + 2 * size);
+        multiply_strips(r, 2 * half.panel, &half, own, sums);
+        if (must_add(&half, r->complete)) add_halves_512(&both, 2 * half.panel * LINE);
     }
     if (r->amx) end_tiles();
 }

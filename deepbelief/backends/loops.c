@@ -348,12 +348,20 @@ typedef struct {
     int64_t n, width;
 } Gathered;
 
+INLINE const float *row_of(const Gathered *all, int64_t a) {
+    const int64_t i = all->index[a];
+    return all->rows + (i < 0 ? 0 : i < all->n ? i : all->n - 1) * all->width;
+}
+
 static void gather_part(void *job, int64_t a, int64_t b, int slot) {
     const Gathered *all = job;
     (void)slot;
     for (; a < b; a++) {
-        const int64_t i = all->index[a], row = i < 0 ? 0 : i < all->n ? i : all->n - 1;
-        memcpy(all->out + a * all->width, all->rows + row * all->width, (size_t)all->width * sizeof *all->out);
+        const float *row = row_of(all, a), *next = row_of(all, a + 1 < b ? a + 1 : a);
+#if defined(__GNUC__)
+        for (int64_t j = 0; j < all->width; j += 16) __builtin_prefetch(next + j);
+#endif
+        memcpy(all->out + a * all->width, row, (size_t)all->width * sizeof *row);
     }
 }
 

@@ -36,6 +36,29 @@ typedef struct {
     const float *before, *other;
 } TileSums;
 
+/* A sum over rows `from` to `to` of b, in some columns; where it is written, and the sum over b's other rows that is added
+   to it, if that is complete. */
+typedef struct {
+    int64_t panel, from, to;
+    float *own;
+    const float *other;
+} Half;
+
+/* Return the sum that unit of work `unit` computes, of n panels: those over the upper half of b come first, and then those
+   over its lower half in another order, so that most of them find the other one complete. */
+INLINE Half half_of(int64_t unit, int64_t n, int64_t rows, float *out, float *lower, _Atomic int *complete) {
+    if (!complete) return (Half){unit, 0, rows, out, 0};
+    const int is_lower = unit >= n;
+    const int64_t panel = is_lower ? (unit + n / 2) % n : unit;
+    const float *other = atomic_load_explicit(complete + panel, memory_order_acquire) ? is_lower ? out : lower : 0;
+    return (Half){panel, is_lower ? rows / 2 : 0, is_lower ? rows : rows / 2, is_lower ? lower : out, other};
+}
+
+/* Say that a sum is complete, and return whether the other one is too, but has not been added. */
+INLINE int must_add(const Half *h, _Atomic int *complete) {
+    return complete && !h->other && atomic_fetch_add_explicit(complete + h->panel, 1, memory_order_acq_rel);
+}
+
 #define AHEAD 8   /* rows of a panel between the one that is multiplied and the one that is fetched */
 #define DEEP 1024 /* part of the inner dimension of a panel, which then fits in the L2 cache */
 #define LOW 64    /* rows of a half of b: with fewer it is not divided */

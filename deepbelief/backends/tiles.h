@@ -208,16 +208,15 @@ INLINE void NAMED(multiply_rows)(const Factors *f, float *panel, int64_t top, in
     }
 }
 
-/* Write the product of a with a panel of columns of b, from one of its rows to another, into `own`; or with the sums of
-   the other rows, if they are given, into the result. */
-INLINE void NAMED(multiply_panel)(const Factors *f, float *panel, int64_t column, int64_t from, int64_t to, float *own,
-                                  const float *other) {
-    const int64_t parts = (to - from + DEEP - 1) / DEEP, deep = (to - from + parts - 1) / parts;
+/* Write the product of a with rows and columns of b. */
+INLINE void NAMED(multiply_half)(const Factors *f, const Half *h, float *panel) {
+    const int64_t parts = (h->to - h->from + DEEP - 1) / DEEP, deep = (h->to - h->from + parts - 1) / parts;
+    const int64_t column = h->panel * BROAD;
     const int low = (f->m + SHORT - 1) / SHORT * SHORT * 16 < (f->m + TALL - 1) / TALL * TALL * 15;
-    for (int64_t top = from; top < to; top += deep) {
-        const int64_t depth = to - top < deep ? to - top : deep;
-        const float *rest = top + depth == to ? other : 0;
-        const TileSums sums = {rest ? f->out : own, top > from ? own : 0, rest};
+    for (int64_t top = h->from; top < h->to; top += deep) {
+        const int64_t depth = h->to - top < deep ? h->to - top : deep;
+        const float *rest = top + depth == h->to ? h->other : 0;
+        const TileSums sums = {rest ? f->out : h->own, top > h->from ? h->own : 0, rest};
         if (f->n - column <= LANE)
             NAMED(multiply_rows)(f, panel, top, depth, column, TALL, 0, &sums);
         else if (low)
@@ -236,20 +235,14 @@ TILED void NAMED(add_halves)(const Factors *f, int64_t column) {
         for (int64_t j = 0; j < wide; j++) out[j] += lower[j];
 }
 
-/* Compute panels `first` to `last` of the columns of out = a b. If b is divided, these are panels of its upper half, and
-   then those of its lower half in another order: most find the other half complete, and the rest is added at the end. */
+/* Compute panels `first` to `last` of the columns of out = a b, or of both halves of b. */
 TILED void NAMED(multiply_panels)(const Factors *f, int64_t first, int64_t last) {
     float panel[DEEP * BROAD] __attribute__((aligned(64)));
-    const int64_t n = (f->n + BROAD - 1) / BROAD, middle = f->k / 2;
+    const int64_t n = (f->n + BROAD - 1) / BROAD;
     for (int64_t unit = first; unit < last; unit++) {
-        const int is_lower = unit >= n;
-        const int64_t p = is_lower ? (unit + n / 2) % n : unit, column = p * BROAD;
-        const int64_t from = is_lower ? middle : 0, to = f->complete && !is_lower ? middle : f->k;
-        float *own = is_lower ? f->lower : f->out, *other = is_lower ? f->out : f->lower;
-        const int is_second = f->complete && atomic_load_explicit(f->complete + p, memory_order_acquire);
-        NAMED(multiply_panel)(f, panel, column, from, to, own, is_second ? other : 0);
-        if (!f->complete || is_second) continue;
-        if (atomic_fetch_add_explicit(f->complete + p, 1, memory_order_acq_rel)) NAMED(add_halves)(f, column);
+        const Half half = half_of(unit, n, f->k, f->out, f->lower, f->complete);
+        NAMED(multiply_half)(f, &half, panel);
+        if (must_add(&half, f->complete)) NAMED(add_halves)(f, half.panel * BROAD);
     }
 }
 
