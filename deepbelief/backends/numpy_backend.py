@@ -79,8 +79,7 @@ class NumpyRng:
         """Yield for each block its bounds, 16 random bits for each element, and 64 bits shared by all elements."""
         for start in range(0, size, BLOCK):
             n = min(BLOCK, size - start)
-            steps = 1 + -(-n // STEP)
-            draws = np.stack([lane.random_raw(steps) for lane in self._lanes], axis=1).reshape(-1)
+            draws = np.stack([lane.random_raw(1 + -(-n // STEP)) for lane in self._lanes], axis=1).reshape(-1)
             yield start, start + n, draws[LANES:].view(np.int16)[:n], int(draws[0])
 
     def uniform(self, out: Array) -> Array:
@@ -146,6 +145,7 @@ def _step_by_blocks(
     if found is not None and w.shape == velocity.shape == grad.shape:
         found.momentum_step(w, velocity, grad, rate, momentum, decay, nesterov)
         return
+    w, velocity, grad = w.reshape(-1), velocity.reshape(-1), grad.reshape(-1)
     scratch = np.empty(min(BLOCK, w.size), w.dtype) if decay or nesterov else None
     for i in range(0, w.size, BLOCK):
         part, v, g = w[i : i + BLOCK], velocity[i : i + BLOCK], grad[i : i + BLOCK]
@@ -344,21 +344,22 @@ class NumpyBackend:
         nesterov: bool,
     ) -> None:  # fmt: skip
         """Take one optimizer step, fused with the product if the gradient is one and BLAS is available."""
-        if isinstance(grad, Product) and grad.plus is None:
-            numbers = rate, momentum, rate * decay, nesterov
-            step_along = products.step_along if self._products is None else self._products.step_along
-            if step_along(grad.left, grad.right, w, velocity, *numbers):
-                return
+        numbers = rate, momentum, rate * decay, nesterov
+        if not isinstance(grad, Product):
+            _step_by_blocks(w, velocity, grad, *numbers)
+            return
+        step_along = products.step_along if self._products is None else self._products.step_along
+        if grad.plus is None and step_along(grad.left, grad.right, w, velocity, *numbers):
+            return
         found = loops.loops_for(w, velocity) if nesterov else None
-        if isinstance(grad, Product) and (found is None or not found.on_threads):
-            arrays = w, velocity, grad.left, grad.right
+        if found is None or not found.on_threads:
             reduced = self._products is not None and takes(grad.left.T, grad.right, velocity)
             routines = self._products if reduced else blas.load(w.dtype.char)
+            arrays = w, velocity, grad.left, grad.right
             if routines is not None and all(a.dtype == w.dtype and blas.is_plain(a) for a in arrays):
-                _step_by_product(routines, w, velocity, grad, rate, momentum, rate * decay, nesterov)
+                _step_by_product(routines, w, velocity, grad, *numbers)
                 return
-        grad = grad.array(self) if isinstance(grad, Product) else grad
-        _step_by_blocks(w.reshape(-1), velocity.reshape(-1), grad.reshape(-1), rate, momentum, rate * decay, nesterov)
+        _step_by_blocks(w, velocity, grad.array(self), *numbers)
 
     def adam_step(
         self, w: Array, mean: Array, square: Array, grad: Array | Product, rate: float, betas: tuple[float, float],
@@ -368,8 +369,7 @@ class NumpyBackend:
         grad = grad.array(self) if isinstance(grad, Product) else grad
         found = loops.loops_for(w, mean, square, grad)
         if found is not None and w.shape == mean.shape == square.shape == grad.shape:
-            numbers = (n for beta in betas for n in (beta, 1 - beta))
-            found.adam_step(w, mean, square, grad, rate, *numbers, epsilon, decay)
+            found.adam_step(w, mean, square, grad, rate, *(n for b in betas for n in (b, 1 - b)), epsilon, decay)
             return
         flat = [a.reshape(-1) for a in (w, mean, square, grad)]
         scratch = np.empty(min(BLOCK, w.size), w.dtype)
