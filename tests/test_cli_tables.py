@@ -213,6 +213,10 @@ def test_samples_match_the_rows_of_a_file(folder, tmp_path):
     assert "give either --clamp or --match" in bad(*asked, "--match", tmp_path / "green.csv", "--clamp", "good=True")
     assert "--match needs plain Gibbs" in bad(*asked, "--match", tmp_path / "green.csv", "--method", "pt")
     assert "no such" in bad(*asked, "--match", tmp_path / "none.csv")
+    green[:1].to_csv(tmp_path / "one.csv", index=False)
+    refused = bad(*asked, "--match", tmp_path / "one.csv", "--out", tmp_path / "no.csv")
+    assert refused.startswith("--match must have at least 2 rows, got 1. Match ")
+    assert not (tmp_path / "no.csv").exists()
 
 
 def test_categories_that_are_numbers_are_clamped_by_their_value():

@@ -9,6 +9,7 @@ from deepbelief import DBN, RBM
 from deepbelief.errors import DataError, SettingError
 from deepbelief.reweighting import PairMoments, Tilt, matched_rows
 from deepbelief.seeds import stream
+from deepbelief.sources import as_source
 from deepbelief.sources.schema import Schema
 
 
@@ -146,6 +147,17 @@ def test_models_of_tables_match_given_rows():
         assert drawn["count"].isna().mean() == pytest.approx(other["count"].isna().mean(), abs=0.04)
 
 
+def test_a_table_to_match_has_at_least_two_rows():
+    data = table(60)
+    for model in (RBM(3, n_iter=2, random_state=0), DBN((3,), rbm=RBM(n_iter=2), random_state=0)):
+        model.fit(data)
+        one = {name: data[name][:1] for name in data}
+        for given in (data[:1], one, as_source(model.schema_.encode(one))):
+            with pytest.raises(DataError, match=r"^match must have at least 2 rows, got 1\. Match the training rows"):
+                model.sample(2, match=given)
+        assert len(model.sample(2, n_steps=2, match=data[:2])) == 2
+
+
 def test_what_cannot_be_matched_is_refused():
     data = table(60)
     rbm = RBM(3, n_iter=2, random_state=0).fit(data)
@@ -155,8 +167,6 @@ def test_what_cannot_be_matched_is_refused():
         rbm.sample(2, match=data, method="pt")
     with pytest.raises(ValueError, match="count"):
         rbm.sample(2, match=data[["kind"]])
-    with pytest.raises(DataError, match="minimum of 2"):
-        rbm.sample(2, match=data[:1])
     with pytest.raises(SettingError, match="match is for models of tables of mixed columns"):
         RBM(2, n_iter=1).fit(np.eye(4)).sample(2, match=np.eye(4))
     with pytest.raises(SettingError, match="match is for models with one hidden layer, got 2"):

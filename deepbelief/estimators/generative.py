@@ -23,6 +23,7 @@ from deepbelief.training import BLOCK_ROWS
 from deepbelief.typing import Array, DtypeLike, Estimator, RandomState, RowsLike, StrDict
 
 IMPUTATIONS = ("auto", "gibbs", "mean_field")
+MIN_MATCHED = 2  # rows whose moments samples match
 
 
 class GenerativeMixin:
@@ -319,7 +320,12 @@ def _rows_to_match(
         raise SettingError(
             Mention("match"), " needs plain Gibbs sampling, got ", Mention("method", method), ": use 'gibbs'"
         )
-    source = check_rows(model, match, bk, reset=False, min_rows=2)
+    source = check_rows(model, match, bk, reset=False)
+    if source.shape[0] < MIN_MATCHED:
+        raise DataError(
+            Mention("match"), f" must have at least {MIN_MATCHED} rows, got {source.shape[0]}. Match the training "
+            "rows, or another table with the same columns.", setting="match",
+        )  # fmt: skip
     return np.asarray(source.take(slice(0, source.shape[0])), dtype=stack.layers[0].W.dtype), schema
 
 
