@@ -11,6 +11,7 @@ from ._files import check_output
 from ._options import backend_option, data_options, force_option
 from ._rows import check_format, write_blocks
 from ._tables import STDOUT, unknown_option
+from ._text import clean
 from ._types import check_given
 
 FORMATS = (".csv", ".npy")
@@ -58,6 +59,10 @@ def command(
         result = np.hstack(result)
     header = _columns(loaded, probabilities=probabilities)
     write_blocks(out, [result], shape=result.shape, dtype=result.dtype, header=header, name="predicted")
+    if out != STDOUT:
+        kind = "probabilities" if probabilities else "values" if loaded.is_regressor else "classes"
+        columns = "1 column" if len(header) == 1 else f"{len(header)} columns"
+        click.echo(f"{clean(out)}: {result.shape[0]} rows, {columns} of {kind}")
 
 
 def _columns(model: Model, *, probabilities: bool) -> list[str]:

@@ -83,6 +83,8 @@ def test_predict_writes_values(table):
     out = list(csv.reader(io.StringIO(good("predict", "table-tuned.h5", "rest.csv").stdout)))
     assert out[0] == ["value"]
     np.testing.assert_array_equal([float(row[0]) for row in out[1:]], load("table-tuned.h5").predict(X[300:]))
+    told = good("predict", "table-tuned.h5", "rest.csv", "--out", "values.csv").stdout
+    assert told == "values.csv: 142 rows, 1 column of values\n"
     assert "no probabilities" in bad("predict", "table-tuned.h5", "rest.csv", "--probabilities")
 
 

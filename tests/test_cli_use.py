@@ -248,12 +248,14 @@ def test_predict_in_every_format(tmp_path):
     model = load(path)
     expected, p = model.predict(rows()), model.predict_proba(rows())
     printed = good("predict", path).stdout
-    good("predict", path, "--out", "y.csv")
-    good("predict", path, "--out", "y.npy")
+    assert good("predict", path, "--out", "y.csv").stdout == "y.csv: 200 rows, 1 column of classes\n"
+    assert good("predict", path, "--out", "y.npy").stdout == "y.npy: 200 rows, 1 column of classes\n"
     assert [int(line) for line in printed.splitlines()[1:]] == expected.tolist()
     assert Path("y.csv").read_text() == printed
     assert np.array_equal(np.load("y.npy"), expected)
-    good("predict", path, "--probabilities", "--out", "p.csv")
+    assert good("predict", path, "--out", "-").stdout == printed
+    told = good("predict", path, "--probabilities", "--out", "p.csv").stdout
+    assert told == "p.csv: 200 rows, 10 columns of probabilities\n"
     good("predict", path, "--probabilities", "--out", "p.npy")
     assert Path("p.csv").read_text().splitlines()[0] == "0,1,2,3,4,5,6,7,8,9"
     assert np.array_equal(np.loadtxt("p.csv", np.float32, delimiter=",", skiprows=1), p)
