@@ -37,6 +37,17 @@ def test_an_array_is_imputed_like_the_same_ratings():
     assert not np.isnan(filled).any()
 
 
+def test_imputed_ratings_differ_from_call_to_call_unless_they_are_seeded():
+    stars, seen = simulated(60, 20)
+    ratings = Ratings(np.where(seen, stars, np.nan))
+    for model in (RBM(4, n_iter=2, random_state=0), DBN((4,), rbm=RBM(n_iter=2), random_state=0)):
+        model.fit(ratings)
+        for how, seed, same in (({}, None, False), ({}, 0, True), ({"method": "mean_field"}, None, True),
+                                ({"n_draws": 2}, None, False), ({"n_draws": 2}, 0, True)):  # fmt: skip
+            first, second = (model.impute(ratings, **how, random_state=seed) for _ in range(2))
+            assert np.array_equal(first, second) == same, (model, how, seed)
+
+
 @pytest.mark.slow
 def test_predicted_ratings_beat_means_and_biases_of_known_and_new_users(tmp_path):
     stars, seen = simulated()
