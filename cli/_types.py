@@ -11,6 +11,7 @@ from deepbelief.errors import DataError, Mention, SettingError, unknown
 from deepbelief.hyperparameters import Choice
 from deepbelief.hyperparameters.kinds import Names, imported
 
+MAX_WHOLE = 1e15  # below which whole numbers are shown with all their digits
 Parameter = click.Parameter | None
 Context = click.Context | None
 
@@ -63,8 +64,13 @@ class Bounded(click.ParamType):  # type: ignore[type-arg]
             word = "an integer" if bounds.integer else "a number"
             allowed = f"neither {' nor '.join([word, *bounds.all_words])}" if bounds.all_words else f"not {word}"
             self.fail(f"{value!r} is {allowed}", param, ctx)
-        bounds.checked(self._name(param), number)
+        bounds.checked(self._name(param), _shortest(number))
         return number
+
+
+def _shortest(number: float) -> float:
+    """Return a number as messages show it: ``0``, not ``0.0``."""
+    return int(number) if abs(number) < MAX_WHOLE and number == int(number) else number
 
 
 class Registered(click.ParamType):  # type: ignore[type-arg]

@@ -710,6 +710,24 @@ def test_settings_of_fine_tuning_out_of_bounds(tmp_path):
     assert snapshot(tmp_path) == before
 
 
+@case_by_case("command", COMMANDS)
+def test_a_number_out_of_bounds_is_shown_as_it_was_typed(command):
+    with click.Context(COMMANDS[command]) as ctx:
+        for parameter in ctx.command.params:
+            for text in ("-3", "-0.25", "-1e+20") if isinstance(parameter.type, Bounded) else ():
+                with pytest.raises((SettingError, click.BadParameter)) as refused:
+                    parameter.type_cast_value(ctx, text)
+                if isinstance(refused.value, SettingError):  # another text than an integer is wrong usage
+                    assert str(refused.value).endswith(f", got {text}")
+
+
+def test_a_number_in_a_file_of_options_is_shown_as_it_was_written(tmp_path):
+    (tmp_path / "c.toml").write_text("learning-rate = 0\n")
+    assert bad("pretrain", "digits", "--config", "c.toml").endswith(" must be a number > 0 or auto, got 0")
+    assert bad("pretrain", "digits", "--learning-rate", "0").endswith(" must be a number > 0 or auto, got 0")
+    assert bad("pretrain", "digits", "--momentum", "1.5").endswith(" must be a number >= 0 and < 1 or auto, got 1.5")
+
+
 def test_options_of_other_names_are_named_as_they_were_typed(tmp_path):
     path = put_model(tmp_path, "dbn")
     assert "--n must be an integer >= 1, got 0" in bad("sample", path, "--n", "0")

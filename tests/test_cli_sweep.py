@@ -98,8 +98,8 @@ def test_where_no_rate_is_good_none_comes_next():
     ("arguments", "words"),
     [
         (("--rates", "0.1,0.1"), "rates must be different numbers above 0.*got 0.1 2 times"),
-        (("--rates", "0.1,0"), "got 0.0"),
-        (("--rates", "0.1,-1"), "got -1.0"),
+        (("--rates", "0.1,0"), "such as 0.1 and 0.001, got 0$"),
+        (("--rates", "0.1,-1"), "got -1$"),
         (("--rates", "nan"), "got nan"),
         (("--refine", "-1"), "--refine must be an integer >= 0"),
         (("--jobs", "0"), "--jobs must be an integer other than 0"),

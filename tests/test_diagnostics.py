@@ -918,7 +918,7 @@ def test_bad_sweeps_are_refused_before_anything_is_trained(causes, monkeypatch):
     X, _ = causes
     monkeypatch.setattr("deepbelief.training.Rows.begin", None)
     for settings, words in [
-        ({"rates": ()}, "got none"), ({"rates": (0.1, 0)}, "got 0"), ({"rates": (0.1, -1.0)}, "got -1.0"),
+        ({"rates": ()}, "got none"), ({"rates": (0.1, 0)}, "got 0"), ({"rates": (0.1, -1.0)}, "got -1$"),
         ({"rates": (0.1, 0.1)}, "got 0.1 2 times"), ({"rates": (0.1, float("nan"))}, "got nan"),
         ({"rates": (float("inf"),)}, "got inf"), ({"rates": "0.1"}, "got '0.1'"), ({"rates": 0.1}, "got 0.1"),
         ({"rates": ("auto",)}, "got 'auto'"), ({"rates": (True,)}, "got True"),

@@ -125,7 +125,7 @@ def learning_rate_sweep(
 
 def check_rates(rates: Sequence[float] | Array) -> list[float]:
     """Return the rates as floats, or refuse them."""
-    allowed = Message(Mention("rates"), " must be different numbers above 0, for instance (0.1, 0.001)")
+    allowed = Message(Mention("rates"), " must be different numbers above 0, such as 0.1 and 0.001")
     if isinstance(rates, str) or not hasattr(rates, "__iter__"):
         raise SettingError(allowed, f", got {rates!r}", setting="rates", value=rates)
     given = list(rates)
@@ -134,9 +134,10 @@ def check_rates(rates: Sequence[float] | Array) -> list[float]:
     for rate in given:
         number = isinstance(rate, numbers.Real) and not isinstance(rate, (bool, np.bool_))
         if not number or not 0 < float(rate) < math.inf:
-            raise SettingError(allowed, f", got {rate!r}", setting="rates", value=rate)
+            shown = f"{float(rate):g}" if number else repr(rate)
+            raise SettingError(allowed, f", got {shown}", setting="rates", value=rate)
         if given.count(rate) > 1:
-            raise SettingError(allowed, f", got {rate!r} {given.count(rate)} times", setting="rates", value=rate)
+            raise SettingError(allowed, f", got {float(rate):g} {given.count(rate)} times", setting="rates", value=rate)
     return [float(rate) for rate in given]
 
 
