@@ -15,6 +15,8 @@ from deepbelief.typing import StrDict, StrMapping
 from ._annotations import Fields
 from ._files import absolute, same_file
 from ._options import option, option_name, together
+from ._text import as_typed
+from ._types import Steps
 
 checkpoint_options = together(
     option("--checkpoint", metavar="FILE", help="Save the state of the run in FILE, to resume after a crash."),
@@ -62,10 +64,12 @@ def recorded(command: str, options: StrDict) -> StrDict:
             else f"{path} was written by a Python program: the same fit resumes from it"
         )
     before = _options(metadata.fields("options"))
-    source_of = click.get_current_context().get_parameter_source
+    context = click.get_current_context()
+    source_of = context.get_parameter_source
+    between = {p.name: "-" if isinstance(p.type, Steps) else "," for p in context.command.params}
     typed = {name: value for name, value in options.items() if source_of(name) not in (None, ParameterSource.DEFAULT)}
     other = [
-        f"{option_name(name)} was {before.get(name)}, is {value}"
+        f"{option_name(name)} was {as_typed(before.get(name), between[name])}, is {as_typed(value, between[name])}"
         for name, value in typed.items()
         if name not in FREE and not _agree(value, before.get(name))
     ]

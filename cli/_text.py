@@ -11,7 +11,9 @@ from deepbelief.errors import printable as clean
 from deepbelief.quantities import duration, size_of
 from deepbelief.sizing import arrows
 
-__all__ = ["arrows", "as_json", "clean", "duration", "facts", "size_of"]
+__all__ = ["arrows", "as_json", "as_typed", "clean", "duration", "facts", "shortest", "size_of"]
+
+MAX_WHOLE = 1e15  # below which whole numbers are shown with all their digits
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> None:
@@ -20,6 +22,26 @@ def facts(rows: Iterable[tuple[str, object]]) -> None:
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
         click.echo(f"{name:<{width}}  {value}")
+
+
+def as_typed(value: object, separator: str = ",") -> str:
+    """Return the value of an option as it is typed; None, True and False as whether the option was given.
+
+    >>> as_typed((500, 250)), as_typed({"zip": "category"}), as_typed(2.0), as_typed(None)
+    ('500,250', 'zip=category', '2', 'not given')
+    """
+    if value is None or isinstance(value, bool):
+        return "given" if value else "not given"
+    if isinstance(value, Mapping):
+        return separator.join(f"{name}={each}" for name, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return separator.join(map(str, value))
+    return str(shortest(value) if isinstance(value, float) else value)
+
+
+def shortest(number: float) -> float:
+    """Return a number as messages show it: ``0``, not ``0.0``."""
+    return int(number) if abs(number) < MAX_WHOLE and number == int(number) else number
 
 
 def as_json(value: object, **options: Any) -> str:

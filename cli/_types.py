@@ -1,6 +1,7 @@
 """Types of option values, checked by the library's own bounds and registries before anything heavy is imported."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from deepbelief.errors import DataError, Mention, SettingError, unknown
 from deepbelief.hyperparameters import Choice
 from deepbelief.hyperparameters.kinds import Names, imported
 
-MAX_WHOLE = 1e15  # below which whole numbers are shown with all their digits
+from ._text import as_typed, shortest
+
 Parameter = click.Parameter | None
 Context = click.Context | None
 
@@ -43,7 +45,8 @@ class Bounded(click.ParamType):  # type: ignore[type-arg]
         self.bounds, self.setting = bounds, bounds if isinstance(bounds, str) else setting
 
     def _bounds(self, param: Parameter) -> Bounds:
-        return self.bounds if isinstance(self.bounds, Bounds) else BOUNDS[self._name(param)]
+        bounds = self.bounds if isinstance(self.bounds, Bounds) else BOUNDS[self._name(param)]
+        return replace(bounds, none=False)  # which is an option that is not given
 
     def _name(self, param: Parameter) -> str:
         return self.setting or str(param.name if param is not None else "")
@@ -64,13 +67,8 @@ class Bounded(click.ParamType):  # type: ignore[type-arg]
             word = "an integer" if bounds.integer else "a number"
             allowed = f"neither {' nor '.join([word, *bounds.all_words])}" if bounds.all_words else f"not {word}"
             self.fail(f"{value!r} is {allowed}", param, ctx)
-        bounds.checked(self._name(param), _shortest(number))
+        bounds.checked(self._name(param), shortest(number))
         return number
-
-
-def _shortest(number: float) -> float:
-    """Return a number as messages show it: ``0``, not ``0.0``."""
-    return int(number) if abs(number) < MAX_WHOLE and number == int(number) else number
 
 
 class Registered(click.ParamType):  # type: ignore[type-arg]
@@ -136,7 +134,12 @@ class Layers(click.ParamType):  # type: ignore[type-arg]
             sizes = tuple(int(str(part)) for part in parts)
         except ValueError:
             self.fail(f"{value!r} is not a list of sizes such as 500,250 (or auto)", param, ctx)
-        return check_sizes(sizes)
+        try:
+            return check_sizes(sizes)
+        except SettingError as error:
+            setting = Mention("hidden_layer_sizes")
+            message = setting, " must be positive integers, such as 500,250, or auto, got ", as_typed(sizes)
+            raise SettingError(*message, setting=error.setting, value=error.value) from error
 
 
 class Steps(click.ParamType):  # type: ignore[type-arg]

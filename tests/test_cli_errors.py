@@ -728,6 +728,16 @@ def test_a_number_in_a_file_of_options_is_shown_as_it_was_written(tmp_path):
     assert bad("pretrain", "digits", "--momentum", "1.5").endswith(" must be a number >= 0 and < 1 or auto, got 1.5")
 
 
+def test_messages_about_options_do_not_ask_for_values_of_python(tmp_path):
+    (tmp_path / "c.json").write_text('{"layers": [5, 0]}')
+    wanted = "--layers must be positive integers, such as 500,250, or auto, got "
+    for command in ("pretrain", "sweep"):
+        assert bad(command, "digits", "--layers", "0") == f"{wanted}0"
+    assert bad("pretrain", "digits", "--config", "c.json") == f"{wanted}5,0"
+    assert bad("pretrain", "digits", "--sparsity-target", "1").endswith(" must be a number > 0 and < 1, got 1")
+    assert bad("finetune", put_model(tmp_path, "dbn"), "--max-norm", "0").endswith(" must be a number > 0, got 0")
+
+
 def test_options_of_other_names_are_named_as_they_were_typed(tmp_path):
     path = put_model(tmp_path, "dbn")
     assert "--n must be an integer >= 1, got 0" in bad("sample", path, "--n", "0")

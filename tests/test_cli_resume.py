@@ -193,9 +193,17 @@ def test_progress_counts_on(stopped):
 def test_what_is_typed_must_agree(stopped):
     line = bad("pretrain", "--resume", "m.ckpt.h5", "--layers", "12,9", "--seed", "5")
     assert line == (
-        "m.ckpt.h5 belongs to a run with other options: --layers was (12, 8), is (12, 9); --seed was 1, is 5; "
+        "m.ckpt.h5 belongs to a run with other options: --layers was 12,8, is 12,9; --seed was 1, is 5; "
         "leave them out to resume"
     )
+    for words, told in {
+        ("--l1", "2"): "--l1 was not given, is 2;",
+        ("--gibbs-steps", "1-3"): "--gibbs-steps was not given, is 1-3;",
+        ("--centered",): "--centered was not given, is given;",
+        ("--columns", "a=number,b=dropped"): "--columns was not given, is a=number,b=dropped;",
+        ("--components", "gauge,multi_prediction"): "--components was not given, is gauge,multi_prediction;",
+    }.items():
+        assert f"other options: {told}" in bad("pretrain", "--resume", "m.ckpt.h5", *words)
     assert bad("pretrain", "mnist", "--resume", "m.ckpt.h5").startswith(
         "m.ckpt.h5 belongs to a run with other options: data"
     )
