@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -20,7 +20,7 @@ from deepbelief.errors import (
     one_line,
 )
 
-from ._text import clean
+from ._text import as_typed, clean
 
 BAD_INPUT, INTERRUPTED = 1, 130
 OTHER_NAMES = {
@@ -35,6 +35,7 @@ OTHER_NAMES = {
     "n_runs": ("runs",),
     "n_components": ("hidden_layer_sizes",),
     "random_state": ("seed",),
+    "level": ("corruption_level",),
 }
 """Parameters of commands that stand for a setting of another name."""
 
@@ -86,7 +87,8 @@ def _message(error: BaseException) -> str:
 def option_of(mention: Mention) -> str:
     """Return a setting as an option of the running command, or as Python writes it where there is none.
 
-    ``early_stopping=True`` becomes ``--early-stopping``, ``unlabeled=None`` ``--unlabeled=none``.
+    ``early_stopping=True`` becomes ``--early-stopping``, ``unlabeled=None`` ``--unlabeled=none``, and
+    ``columns={'zip': 'dropped'}`` ``--columns=zip=dropped``.
     """
     parameter = _parameter_of(mention.name)
     if parameter is None or not (isinstance(parameter, click.Option) or mention.value is ...):
@@ -96,6 +98,8 @@ def option_of(mention: Mention) -> str:
         return option
     if getattr(parameter, "is_flag", False):
         return option if mention.value is True else f"no {option}"
+    if isinstance(mention.value, Mapping):
+        return f"{option}={shlex.quote(as_typed(mention.value))}"
     return f"{option}={'none' if mention.value is None else mention.text}"
 
 

@@ -339,6 +339,8 @@ def test_remedies_are_spelled_as_options(tmp_path):
          "--unlabeled=none--unlabeled=-1"),
         ("finetune", [Mention("class_weight", {"a": 1}), " of {x}.csv"], "class_weight={'a': 1} of {x}.csv",
          "class_weight={'a': 1} of {x}.csv"),
+        ("pretrain", [Mention("columns", {"a b": "dropped"})], "columns={'a b': 'dropped'}",
+         "--columns='a b=dropped'"),
         ("size", [Mention("gradient", "pt")], "gradient='pt'", "gradient='pt'"),
     ],
 )  # fmt: skip
@@ -736,6 +738,25 @@ def test_messages_about_options_do_not_ask_for_values_of_python(tmp_path):
     assert bad("pretrain", "digits", "--config", "c.json") == f"{wanted}5,0"
     assert bad("pretrain", "digits", "--sparsity-target", "1").endswith(" must be a number > 0 and < 1, got 1")
     assert bad("finetune", put_model(tmp_path, "dbn"), "--max-norm", "0").endswith(" must be a number > 0, got 0")
+
+
+def test_advice_of_the_library_is_given_in_options(tmp_path):
+    lines = [f"{i % 7}.5,{'xy'[i % 2]},k,7," for i in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,one,one number,none", *lines]) + "\n")
+    for kind, told in {
+        "none=number": "column 'none' has no value at all: leave it out, or pass --columns=none=dropped",
+        "one=category": "column 'one' has one category only: pass --columns=one=dropped",
+        "one number=number": "column 'one number' has one value only: pass --columns='one number=dropped'",
+    }.items():
+        assert bad("pretrain", "t.csv", "--columns", kind) == f"t.csv: {told}"
+    np.save("real.npy", rows() - 0.5)
+    denoise = ("pretrain", "real.npy", "--pretraining", "denoising", "--layers", 4, "--epochs", 1)
+    assert bad(*denoise, "--corruption-level", "1") == (
+        "--corruption-level must be a number >= 0 and < 1 for --corruption='masking', got 1"
+    )
+    assert bad(*denoise, "--corruption", "salt_and_pepper") == (
+        "--corruption='salt_and_pepper' is for data in [0, 1], and these are real values: use 'masking' or 'gaussian'"
+    )
 
 
 def test_options_of_other_names_are_named_as_they_were_typed(tmp_path):

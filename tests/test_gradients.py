@@ -344,7 +344,11 @@ def test_denoising_refuses_what_does_not_go_together(bk):
             denoised(bk, exact.tiny(visible="gaussian"), rows, Denoising(**settings))
     with pytest.raises(SettingError, match="got softmax"):
         denoised(bk, exact.tiny(visible="softmax:5"), rows, Denoising())
-    cases = (({"corruption": "maskin"}, "did you mean"), ({"level": 1.0}, "below 1"), ({"level": -0.1}, "at least 0"))
+    cases = (
+        ({"corruption": "maskin"}, "did you mean"),
+        ({"level": 1.0}, "< 1 for corruption"),
+        ({"level": -0.1}, ">= 0 and"),
+    )
     for bad, match in cases:
         with pytest.raises(SettingError, match=match):
             Denoising(**bad)

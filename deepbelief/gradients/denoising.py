@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from deepbelief.activations import get_activation
 from deepbelief.backends import Backend, Product, Rng
-from deepbelief.errors import SettingError, unknown
+from deepbelief.errors import Mention, Message, SettingError, unknown
 from deepbelief.gradients.gradient_estimator import Arrays, Gradient, PhaseBuffers
 from deepbelief.losses import Loss, SquaredError, get_loss
 from deepbelief.machine import Machine, Workspace
@@ -66,7 +66,11 @@ class Denoising:
         if self.corruption not in CORRUPTIONS:
             raise SettingError(unknown("corruption", self.corruption, CORRUPTIONS))
         if not 0 <= self.level < (float("inf") if CORRUPTIONS[self.corruption] is _add_noise else 1):
-            raise SettingError(f"level must be at least 0, and below 1 for {self.corruption}, got {self.level!r}")
+            allowed = Message("a number >= 0 and < 1 for ", Mention("corruption", self.corruption))
+            if CORRUPTIONS[self.corruption] is _add_noise:
+                allowed = Message("a finite number >= 0")
+            message = Message(Mention("level"), " must be ", allowed, f", got {self.level:g}")
+            raise SettingError(message, setting="level", value=self.level)
         if self.loss != "auto":
             get_loss(self.loss)
 
@@ -81,8 +85,11 @@ class Denoising:
         if not visible.reconstruction_loss:
             raise SettingError(f"denoising needs Bernoulli or Gaussian visible units, got {visible.spec}")
         if not visible.unit_interval and (self.loss == "cross_entropy" or self.corruption == "salt_and_pepper"):
-            given = "loss='cross_entropy'" if self.loss == "cross_entropy" else "corruption='salt_and_pepper'"
-            raise SettingError(f"{given} is for data in [0, 1]; real values take squared_error, masking or gaussian")
+            if self.loss == "cross_entropy":
+                given, remedy = Mention("loss", self.loss), Message(Mention("loss", "squared_error"))
+            else:
+                given, remedy = Mention("corruption", self.corruption), Message("'masking' or 'gaussian'")
+            raise SettingError(given, " is for data in [0, 1], and these are real values: use ", remedy)
         name = visible.reconstruction_loss if self.loss == "auto" else self.loss
         return SquaredError(visible.activation) if name == "squared_error" else get_loss(name)
 

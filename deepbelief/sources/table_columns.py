@@ -205,11 +205,12 @@ def read_column(
 def _read(frame: Frame, i: int, wanted: str | None, reading: Reading, weights: Array | None) -> Column:
     name, dtype = frame.names[i], frame.dtypes[i]
     values, missing = frame.column(i)
+    drop = Mention("columns", {name: "dropped"})
     own_unit = reading.missing_units and bool(missing.any())
     if missing.all() and reading.missing_units:
         return Column(name, "dropped", dtype, reason="no value at all")
     if missing.all() and wanted != "dropped":
-        raise DataError(f"column {name!r} has no value at all: leave it out, or pass columns={{{name!r}: 'dropped'}}")
+        raise DataError(f"column {name!r} has no value at all: leave it out, or pass ", drop)
     known = values[~missing]
     if wanted == "dropped":
         return Column(name, "dropped", dtype, reason="as asked")
@@ -227,7 +228,7 @@ def _read(frame: Frame, i: int, wanted: str | None, reading: Reading, weights: A
     if wanted is None and len(categories) > MAX_CATEGORIES:
         return Column(name, "dropped", dtype, reason=f"{len(categories)} categories, more than {MAX_CATEGORIES}")
     if len(categories) < 2 and not own_unit:
-        raise DataError(f"column {name!r} has one category only: pass columns={{{name!r}: 'dropped'}}")
+        raise DataError(f"column {name!r} has one category only: pass ", drop)
     return Column(name, "category", dtype, tuple(categories))
 
 
@@ -321,7 +322,7 @@ def _number(
     counts = np.bincount(places, weights)
     if len(distinct) == 1 and not own_unit:
         if wanted:
-            raise DataError(f"column {name!r} has one value only: pass columns={{{name!r}: 'dropped'}}")
+            raise DataError(f"column {name!r} has one value only: pass ", Mention("columns", {name: "dropped"}))
         return Column(name, "dropped", dtype, (float(distinct[0]),), reason="the same value in all rows")
     if len(distinct) <= reading.n_cells:
         edges = (distinct[1:] + distinct[:-1]) / 2
