@@ -30,7 +30,9 @@ OTHER_NAMES = {
     "learning_rate_init": ("learning_rate", "rates"),
     "gibbs_steps": ("steps",),
     "n_steps": ("steps",),
-    "n_samples": ("n",),
+    "n_samples": ("n", "rows"),
+    "n_classes": ("classes",),
+    "n_labeled": ("labeled",),
     "n_draws": ("draws",),
     "n_runs": ("runs",),
     "n_components": ("hidden_layer_sizes",),
@@ -93,7 +95,7 @@ def option_of(mention: Mention) -> str:
     parameter = _parameter_of(mention.name)
     if parameter is None or not (isinstance(parameter, click.Option) or mention.value is ...):
         return str(mention)
-    option = max(parameter.opts, key=len)
+    option = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.human_readable_name
     if mention.value is ...:
         return option
     if getattr(parameter, "is_flag", False):

@@ -72,9 +72,10 @@ def together(*decorators: Decorator) -> Decorator:
 
 
 def option_name(name: str) -> str:
-    """Return the longest spelling of an option of the running command."""
+    """Return the longest spelling of an option of the running command, or the name of an argument in its help."""
     parameters = {parameter.name: parameter for parameter in click.get_current_context().command.params}
-    return max(parameters[name].opts, key=len)
+    found = parameters[name]
+    return max(found.opts, key=len) if isinstance(found, click.Option) else found.human_readable_name
 
 
 def setting_option(name: str, setting: Setting, **other: Any) -> Decorator:

@@ -760,6 +760,13 @@ def test_advice_of_the_library_is_given_in_options(tmp_path):
 
 
 def test_options_of_other_names_are_named_as_they_were_typed(tmp_path):
+    for option in ("--rows", "--classes", "--labeled"):
+        assert bad("size", "10", "--rows", "9", option, "0").startswith(f"{option} must be an integer >= ")
+    assert bad("size", "0") == "N_FEATURES must be an integer >= 1, got 0"
+    assert bad("sweep", "digits", "--jobs", "0") == "--jobs must be an integer other than 0, got 0"
+    Path("t.csv").write_text("a,b\n1,x\n2,y\n1,x\n")
+    told = "--visible must be 'auto' for a table with text, categories, booleans or --columns, got 'gaussian'."
+    assert bad("pretrain", "t.csv", "--visible", "gaussian").startswith(told)
     path = put_model(tmp_path, "dbn")
     assert "--n must be an integer >= 1, got 0" in bad("sample", path, "--n", "0")
     assert "--steps must be an integer >= 1, got 0" in bad("sample", path, "--steps", "0")

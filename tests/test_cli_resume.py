@@ -205,7 +205,7 @@ def test_what_is_typed_must_agree(stopped):
     }.items():
         assert f"other options: {told}" in bad("pretrain", "--resume", "m.ckpt.h5", *words)
     assert bad("pretrain", "mnist", "--resume", "m.ckpt.h5").startswith(
-        "m.ckpt.h5 belongs to a run with other options: data"
+        "m.ckpt.h5 belongs to a run with other options: DATA was digits, is mnist;"
     )
     assert "leave --checkpoint other.h5 out" in bad("pretrain", "--resume", "m.ckpt.h5", "--checkpoint", "other.h5")
     good("pretrain", *TINY, "--resume", "m.ckpt.h5", "--quiet")

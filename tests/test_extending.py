@@ -517,7 +517,7 @@ def test_a_format_is_read_by_name_and_by_content(json_rows, tmp_path):
 
 def test_a_command_is_listed_run_and_reported(json_rows):
     assert "countCounttherowsofafile." in shown()
-    assert bad("count", json_rows) == "data must be at most 30, got 40"
+    assert bad("count", json_rows) == "DATA must be at most 30, got 40"
     json_rows.write_text("\n".join(json_rows.read_text().splitlines()[:7]))
     assert good("count", json_rows).stdout == "7 rows\n"
 

@@ -107,7 +107,7 @@ def learning_rate_sweep(
     checked = check_rates(rates)
     check_number("refine", refine, low=0, integer=True)
     if n_jobs is not None and (not isinstance(n_jobs, numbers.Integral) or isinstance(n_jobs, bool) or n_jobs == 0):
-        raise invalid("n_jobs", "an integer other than 0, or None", n_jobs)
+        raise invalid("n_jobs", "an integer other than 0", n_jobs)
     check_model(model, y, "learning_rate_sweep", machines=True)
     if _num_samples(X) < LEAST_ROWS:
         raise DataError(f"a sweep needs at least {LEAST_ROWS} rows, to hold some out, got {_num_samples(X)}: add rows")

@@ -138,9 +138,9 @@ def _check_visible(estimator: Estimator) -> None:
     visible = _template(estimator, "visible", "auto")
     if visible != "auto":
         raise SettingError(
-            "`visible` must be 'auto' for a table with text, categories, booleans or `columns`, got "
-            f"{visible!r}. Encode the columns as numbers first, or leave it out."
-        )
+            Mention("visible"), " must be 'auto' for a table with text, categories, booleans or ", Mention("columns"),
+            f", got {visible!r}. Encode the columns as numbers first, or leave it out.", setting="visible",
+        )  # fmt: skip
 
 
 def _is_array(X: RowsLike) -> bool:
