@@ -49,9 +49,16 @@ INLINE void NAMED(multiply_tile)(const float *const rows[TALL], const float *res
     for (; k + 8 <= depth; next += width) {
         __builtin_prefetch(next + 16, 0, 2);
         __builtin_prefetch(next + 32, 0, 2);
-#pragma GCC unroll 2
-        for (int part = 0; part < 2; part++, k += 4, panel += 4 * BROAD)
+        if (tall == TALL) { /* twice as much code would not stay in the cache of decoded instructions */
+#pragma GCC unroll 1
+            for (int part = 0; part < 8; part += 4)
+                NAMED(add_four)(rows, k + part, 1, panel + part * BROAD, tall, broad, sum);
+        } else {
             NAMED(add_four)(rows, k, 1, panel, tall, broad, sum);
+            NAMED(add_four)(rows, k + 4, 1, panel + 4 * BROAD, tall, broad, sum);
+        }
+        k += 8;
+        panel += 8 * BROAD;
     }
     for (; k < depth; k++, panel += BROAD) NAMED(add_values)(rows, k, (const Vector *)panel, tall, broad, sum);
     memcpy(tile, sum, sizeof sum);
