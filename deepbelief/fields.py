@@ -28,9 +28,11 @@ class Fields(StrDict):
     >>> state = Fields({"updates": 3, "task": {"rate": "fast"}}, "run.h5: state")
     >>> state.integer("updates")
     3
-    >>> state.fields("task").number("rate")
-    Traceback (most recent call last):
-    deepbelief.errors.FileFormatError: run.h5: state.task.rate must be a number, got 'fast'...
+    >>> try:
+    ...     state.fields("task").number("rate")
+    ... except FileFormatError as error:
+    ...     print(error)
+    run.h5: state.task.rate must be a number, got 'fast'
     """
 
     def __init__(self, values: object, where: str) -> None:

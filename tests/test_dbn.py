@@ -257,7 +257,7 @@ def test_passes_of_denoising_go_on_where_they_stopped(patterns):
         ({"pretraining": "denoisng"}, "did you mean 'denoising'"),
         ({"pretraining": None}, "rbm, denoising, none"),
         ({"corruption": "mask"}, "masking"),
-        ({"corruption_level": 1.0}, "below 1"),
+        ({"corruption_level": 1.0}, "< 1 for corruption='masking', got 1"),
         ({"corruption_level": "x"}, "corruption_level"),
     ],
 )

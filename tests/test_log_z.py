@@ -127,7 +127,8 @@ def plain_annealing(machine, base, runs, betas, rng):
             log_p = log_integral_of(machine.hidden.spec, beta * x.astype(np.float64))
             total += sign * (log_p - visible.energy(bk, v.astype(np.float64), vbias))
         machine.hidden.sample(bk, x * W.dtype.type(after), np.zeros_like(machine.hbias), rng, h)
-        visible.sample(bk, bk.matmul(h, W.T) * W.dtype.type(after), vbias.astype(W.dtype), rng, v)
+        x = bk.matmul(h, W.T, np.empty_like(v)) * W.dtype.type(after)
+        visible.sample(bk, x, vbias.astype(W.dtype), rng, v)
         yield total, v
 
 

@@ -308,7 +308,7 @@ def test_columns_may_be_taken_for_something_else():
     for columns, message in (({"size": "text"}, "unknown kind"), ({"hue": "number"}, "'hue'"), ([1], "must map")):
         with pytest.raises(SettingError, match=message):
             RBM(columns=columns).fit(table)
-    with pytest.raises(SettingError, match="`visible` must be 'auto'"):
+    with pytest.raises(SettingError, match=r"^visible must be 'auto'"):
         RBM(visible="gaussian").fit(table)
 
 
