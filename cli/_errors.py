@@ -20,7 +20,7 @@ from deepbelief.errors import (
     one_line,
 )
 
-from ._text import as_typed, clean
+from ._text import as_typed, clean, spelling
 
 BAD_INPUT, INTERRUPTED = 1, 130
 OTHER_NAMES = {
@@ -95,7 +95,7 @@ def option_of(mention: Mention) -> str:
     parameter = _parameter_of(mention.name)
     if parameter is None or not (isinstance(parameter, click.Option) or mention.value is ...):
         return str(mention)
-    option = max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.human_readable_name
+    option = spelling(parameter)
     if mention.value is ...:
         return option
     if getattr(parameter, "is_flag", False):

@@ -9,6 +9,7 @@ from deepbelief.bounds import Bounds
 from deepbelief.hyperparameters import EXECUTION, Choice, Flag, Kind, Setting, Shares
 from deepbelief.hyperparameters.kinds import MARK_OF_UNLABELED, SIZES, STEPS, Names
 
+from ._text import spelling
 from ._types import Bounded, ImageShape, Layers, Listed, Mark, Registered, Steps
 
 Decorator = Callable[[object], Any]
@@ -74,8 +75,7 @@ def together(*decorators: Decorator) -> Decorator:
 def option_name(name: str) -> str:
     """Return the longest spelling of an option of the running command, or the name of an argument in its help."""
     parameters = {parameter.name: parameter for parameter in click.get_current_context().command.params}
-    found = parameters[name]
-    return max(found.opts, key=len) if isinstance(found, click.Option) else found.human_readable_name
+    return spelling(parameters[name])
 
 
 def setting_option(name: str, setting: Setting, **other: Any) -> Decorator:

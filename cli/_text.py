@@ -11,7 +11,7 @@ from deepbelief.errors import printable as clean
 from deepbelief.quantities import duration, size_of
 from deepbelief.sizing import arrows
 
-__all__ = ["arrows", "as_json", "as_typed", "clean", "duration", "facts", "shortest", "size_of"]
+__all__ = ["arrows", "as_json", "as_typed", "clean", "duration", "facts", "shortest", "size_of", "spelling"]
 
 MAX_WHOLE = 1e15  # below which whole numbers are shown with all their digits
 
@@ -42,6 +42,11 @@ def as_typed(value: object, separator: str = ",") -> str:
 def shortest(number: float) -> float:
     """Return a number as messages show it: ``0``, not ``0.0``."""
     return int(number) if abs(number) < MAX_WHOLE and number == int(number) else number
+
+
+def spelling(parameter: click.Parameter) -> str:
+    """Return the longest spelling of an option, or the name of an argument in the help."""
+    return max(parameter.opts, key=len) if isinstance(parameter, click.Option) else parameter.human_readable_name
 
 
 def as_json(value: object, **options: Any) -> str:

@@ -359,7 +359,7 @@ static void gather_part(void *job, int64_t a, int64_t b, int slot) {
     for (; a < b; a++) {
         const float *row = row_of(all, a), *next = row_of(all, a + 1 < b ? a + 1 : a);
 #if defined(__GNUC__)
-        for (int64_t j = 0; j < all->width; j += 16) __builtin_prefetch(next + j);
+        for (int64_t j = 0; j < all->width && j < VECTORS; j += 16) __builtin_prefetch(next + j);
 #endif
         memcpy(all->out + a * all->width, row, (size_t)all->width * sizeof *row);
     }

@@ -24,7 +24,8 @@ INLINE void NAMED(add_values)(const float *const rows[TALL], int64_t at, const V
     }
 }
 
-/* Add four rows of a panel, times values of each row of a tile that are `step` apart, to the sums of the tile. */
+/* Add four rows of a panel, times values of each row of a tile that are `step` apart, to the sums of the tile. If they are
+   TALL apart, the tile has TALL adjacent rows and two vectors of columns. */
 INLINE void NAMED(add_four)(const float *const rows[TALL], int64_t at, int step, const float *panel, int tall, int broad,
                             Vector sum[TALL][2]) {
 #ifdef ADD_FOUR
