@@ -146,11 +146,11 @@ static uint64_t run(void) {
     float *table = numbers(VISIBLE * WIDTH, 21), *few = numbers(ROWS * VISIBLE, 22), *broad = numbers(N, 23);
     float *panels = room_for(WIDTH, 32, ROWS), *left = room_for(VISIBLE, 30, ROWS);
     float *velocity = numbers(VISIBLE * WIDTH, 24);
-    const Factors up = {few, table, broad, 0, 0, 0, ROWS, VISIBLE, WIDTH, 0, 0, 0, 0, 0, 0, 0};
+    const Factors up = {few, table, broad, 0, 0, 0, ROWS, VISIBLE, WIDTH, 0, 0, 0, 0, 0, 0, 0, 0};
     float *lower = numbers(ROWS * VISIBLE, 28);
-    const Factors halves = {broad, table, few, 0, 0, 0, ROWS, WIDTH, VISIBLE, 0, 0, 0, 0, 0, lower, 0};
-    const Factors down = {broad, table, few, 0, 0, 0, ROWS, WIDTH, VISIBLE, 1, 0, 0, 0, 0, 0, 0};
-    const Factors step = {few, broad, table, panels, left, velocity, VISIBLE, ROWS, WIDTH, 0, 0.1f, 0.9f, 1e-3f, 1,
+    const Factors halves = {broad, table, few, 0, 0, 0, ROWS, WIDTH, VISIBLE, 0, 0, 0, 0, 0, 0, lower, 0};
+    const Factors down = {broad, table, few, 0, 0, 0, ROWS, WIDTH, VISIBLE, 1, 0, 0, 0, 0, 0, 0, 0};
+    const Factors step = {few, broad, table, panels, left, velocity, VISIBLE, ROWS, WIDTH, 0, 0, 0.1f, 0.9f, 1e-3f, 1,
                           0, 0};
     if (HAS_AVX2) {
         multiply_256(up);

@@ -39,6 +39,18 @@ def test_products_are_those_of_float64():
         np.testing.assert_allclose(out, exact(left, right), **CLOSE, err_msg=str((m, k, n)))
 
 
+def test_tiles_of_both_heights_hold_all_rows():
+    """They divide each number of rows in another way, for vectors of either width, and write no further row."""
+    right = numbers(40, 70)
+    for m in range(1, 62):
+        left, room = numbers(m, 40, seed=1), np.full((m + 10, 70), 3, np.float32)
+        for multiply, weights in ((found.multiply, right), (found.multiply_by_transposed, right.T.copy())):
+            room[:m] = np.nan
+            multiply(left, weights, room[:m])
+            np.testing.assert_allclose(room[:m], exact(left, right), **CLOSE, err_msg=str(m))
+            np.testing.assert_array_equal(room[m:], 3)
+
+
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_a_step_along_a_product_is_that_along_its_values(nesterov):
     for m, k, n in shapes():

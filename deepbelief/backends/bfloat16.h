@@ -327,7 +327,7 @@ EXPORT void step_rounded(int64_t amx, const float *a, const float *b, float *w, 
                          int64_t threads, float rate, float momentum, float decay, float nesterov, int64_t m,
                          int64_t k, int64_t n) {
     Rounded job = {{a, m, k, 1, 1}, {b, n, k, 0, 0}, room, {0}, blocks_of(k), 1, amx, 0, 0, 0,
-                   {a, b, w, 0, 0, velocity, m, k, n, 0, rate, momentum, decay, nesterov, 0, 0}, 0, 0};
+                   {a, b, w, 0, 0, velocity, m, k, n, 0, 0, rate, momentum, decay, nesterov, 0, 0}, 0, 0};
     multiply_rounded_on(&job, threads);
 }
 

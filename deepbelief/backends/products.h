@@ -25,6 +25,7 @@ typedef struct {
     const float *a, *b;
     float *out, *panels, *left, *velocity;
     int64_t m, k, n, turned; /* whether b is stored by columns */
+    int64_t n_tall;          /* tall tiles of each panel, followed by low ones */
     float rate, momentum, decay, nesterov;
     float *lower;          /* sums of the lower half of b */
     _Atomic int *complete; /* how many halves of each panel are complete; 0: b is not divided */
@@ -86,6 +87,7 @@ INLINE int must_add(const Half *h, _Atomic int *complete) {
 #define TILED static __attribute__((target("avx2,fma")))
 #define TALL 6 /* 12 sums, 2 vectors of a panel and a factor in 16 registers */
 #define SHORT 4 /* divides powers of two */
+#define SLOWER 12 /* 8 sums just hide how long an addition takes */
 #define PANELS 65536 /* half of a small L2 cache */
 #define WIDTH 32
 #include "tiles.h"
@@ -95,19 +97,20 @@ INLINE int must_add(const Half *h, _Atomic int *complete) {
 #define TILED static __attribute__((target("avx512f,avx512vl,avx512dq,fma,prfchw")))
 #define TALL 10 /* 20 sums in 32 registers; divides a hundred rows */
 #define SHORT 8
+#define SLOWER 3
 #define PANELS 131072
 #define WIDTH 64
 #include "tiles.h"
 
 /* Write the product of a, m x k, and b, k x n. `room` is as large as the product. */
 EXPORT void multiply(const float *a, const float *b, float *out, float *room, int64_t m, int64_t k, int64_t n) {
-    const Factors job = {a, b, out, 0, 0, 0, m, k, n, 0, 0, 0, 0, 0, room, 0};
+    const Factors job = {a, b, out, 0, 0, 0, m, k, n, 0, 0, 0, 0, 0, 0, room, 0};
     (HAS_AVX512 ? multiply_512 : multiply_256)(job);
 }
 
 /* Write the product of a, m x k, and the transposed b, n x k. */
 EXPORT void multiply_by_transposed(const float *a, const float *b, float *out, int64_t m, int64_t k, int64_t n) {
-    const Factors job = {a, b, out, 0, 0, 0, m, k, n, 1, 0, 0, 0, 0, 0, 0};
+    const Factors job = {a, b, out, 0, 0, 0, m, k, n, 1, 0, 0, 0, 0, 0, 0, 0};
     (HAS_AVX512 ? multiply_512 : multiply_256)(job);
 }
 
@@ -116,7 +119,7 @@ EXPORT void multiply_by_transposed(const float *a, const float *b, float *out, i
    10, times k. */
 EXPORT void step_by_tiles(const float *a, const float *b, float *w, float *velocity, float *panels, float *left,
                           float rate, float momentum, float decay, float nesterov, int64_t m, int64_t k, int64_t n) {
-    const Factors job = {a, b, w, panels, left, velocity, m, k, n, 0, rate, momentum, decay, nesterov,
+    const Factors job = {a, b, w, panels, left, velocity, m, k, n, 0, 0, rate, momentum, decay, nesterov,
                          0, 0};
     (HAS_AVX512 ? step_along_512 : step_along_256)(job);
 }

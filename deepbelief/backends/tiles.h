@@ -1,7 +1,8 @@
 /* Products for one width of vectors. products.h includes this file once for each width.
 
-It defines WIDTH, the bytes of a vector; TALL and SHORT, the rows of a tile and of a lower one; PANELS, the values of
-the panels that a step reads for all rows; TILED, the attributes of a function; and NAMED, its name. */
+It defines WIDTH, the bytes of a vector; TALL and SHORT, the rows of a tile and of a lower one; SLOWER, by how many per
+cent a row of the lower one takes longer; PANELS, the values of the panels that a step reads for all rows; TILED, the
+attributes of a function; and NAMED, its name. */
 
 typedef float NAMED(Vector) __attribute__((vector_size(WIDTH), may_alias));
 typedef float NAMED(Unaligned) __attribute__((vector_size(WIDTH), aligned(4), may_alias));
@@ -181,33 +182,31 @@ INLINE void NAMED(fetch_sums)(const TileSums *s, int64_t at, int64_t width, int6
         }
 }
 
-/* Multiply all rows of a, `tall` at a time, with a panel of columns of b: those of a part of its rows from `top` on. */
-INLINE void NAMED(multiply_rows)(const Factors *f, float *panel, int64_t top, int64_t depth, int64_t column, int tall,
-                                 int broad, const TileSums *sums) {
-    const int64_t wide = f->n - column < BROAD ? f->n - column : BROAD;
-    const float *b = f->turned ? f->b + top : f->b + top * f->n;
-    /* What the next panel is made of: other rows of these columns, the next columns, or as many rows as it has columns. */
-    const float *next = top + depth < f->k ? b + depth * f->n + column : f->b + column + BROAD;
-    int64_t fetched = f->n;
-    if (f->turned) {
-        next = b + (column + BROAD) * f->k - 16;
-        fetched = depth == f->k ? (8 * BROAD * tall + f->m - 1) / f->m : 0;
+/* Return how many tall tiles, followed by low ones, multiply this number of rows in the least time. */
+static int64_t NAMED(count_tall)(int64_t m) {
+    int64_t best = 0, least = INT64_MAX;
+    for (int64_t n = (m + TALL - 1) / TALL; n >= 0; n--) {
+        const int64_t rest = m > n * TALL ? m - n * TALL : 0;
+        const int64_t time = 100 * TALL * n + (100 + SLOWER) * SHORT * ((rest + SHORT - 1) / SHORT);
+        if (time < least) best = n, least = time;
     }
-    const int fused = !f->turned && wide == BROAD;
-    if (f->turned)
-        NAMED(turn_rows)(b, depth, f->n, f->k, column, panel);
-    else if (!fused)
-        NAMED(copy_columns)(b, depth, f->n, column, panel);
-    for (int64_t i = 0; i < f->m; i += tall) {
+    return best;
+}
+
+/* Multiply rows `first` to `last` of a, `tall` at a time, with a panel of so many rows of b from `top` on. If `fused`,
+   the panel is copied with the first of these rows. */
+INLINE void NAMED(multiply_rows)(const Factors *f, float *panel, int64_t top, int64_t depth, int64_t column,
+                                 int64_t first, int64_t last, int tall, int broad, int fused, const float *next,
+                                 int64_t fetched, const TileSums *sums) {
+    const int64_t wide = f->n - column < BROAD ? f->n - column : BROAD;
+    for (int64_t i = first; i < last; i += tall) {
         const float *rows[TALL];
-        const int64_t at = i * f->n + column, some = f->m - i < tall ? f->m - i : tall;
+        const int64_t at = i * f->n + column, some = last - i < tall ? last - i : tall;
         Vector tile[TALL][2];
         NAMED(find_rows)(f->a + top, i, f->m, f->k, rows);
         if (sums->other) NAMED(fetch_sums)(sums, at, f->n, some);
-        if (i == 0 && fused) {
-            NAMED(multiply_and_copy)(rows, b + column, f->n, panel, depth, tall, tile);
-        } else if (tall > SHORT && some <= SHORT) {
-            NAMED(multiply_tile)(rows, panel, depth, SHORT, broad, next, fetched, tile);
+        if (i == first && fused) {
+            NAMED(multiply_and_copy)(rows, f->b + top * f->n + column, f->n, panel, depth, tall, tile);
         } else {
             NAMED(multiply_tile)(rows, panel, depth, tall, broad, next, fetched, tile);
             next += depth / 8 * fetched;
@@ -216,21 +215,41 @@ INLINE void NAMED(multiply_rows)(const Factors *f, float *panel, int64_t top, in
     }
 }
 
+/* Multiply all rows of a, by so many tall tiles and then low ones, with a panel of columns of b: those of a part of its
+   rows from `top` on. */
+INLINE void NAMED(multiply_panel)(const Factors *f, float *panel, int64_t top, int64_t depth, int64_t column,
+                                  int64_t n_tall, int broad, const TileSums *sums) {
+    const float *b = f->turned ? f->b + top : f->b + top * f->n;
+    const int64_t low_from = n_tall * TALL < f->m ? n_tall * TALL : f->m;
+    /* What the next panel is made of: other rows of these columns, the next columns, or as many rows as it has columns. */
+    const float *next = top + depth < f->k ? b + depth * f->n + column : f->b + column + BROAD;
+    int64_t fetched = f->n;
+    if (f->turned) {
+        next = b + (column + BROAD) * f->k - 16;
+        fetched = depth == f->k ? (8 * BROAD * (n_tall ? TALL : SHORT) + f->m - 1) / f->m : 0;
+    }
+    const int fused = !f->turned && f->n - column >= BROAD;
+    if (f->turned)
+        NAMED(turn_rows)(b, depth, f->n, f->k, column, panel);
+    else if (!fused)
+        NAMED(copy_columns)(b, depth, f->n, column, panel);
+    NAMED(multiply_rows)(f, panel, top, depth, column, 0, low_from, TALL, broad, fused, next, fetched, sums);
+    NAMED(multiply_rows)(f, panel, top, depth, column, low_from, f->m, SHORT, broad, fused && !n_tall,
+                         next + low_from / TALL * (depth / 8) * fetched, fetched, sums);
+}
+
 /* Write the product of a with rows and columns of b. */
 INLINE void NAMED(multiply_half)(const Factors *f, const Half *h, float *panel) {
     const int64_t parts = (h->to - h->from + DEEP - 1) / DEEP, deep = (h->to - h->from + parts - 1) / parts;
     const int64_t column = h->panel * BROAD;
-    const int low = (f->m + SHORT - 1) / SHORT * SHORT * 16 < (f->m + TALL - 1) / TALL * TALL * 15;
     for (int64_t top = h->from; top < h->to; top += deep) {
         const int64_t depth = h->to - top < deep ? h->to - top : deep;
         const float *rest = top + depth == h->to ? h->other : 0;
         const TileSums sums = {rest ? f->out : h->own, top > h->from ? h->own : 0, rest};
         if (f->n - column <= LANE)
-            NAMED(multiply_rows)(f, panel, top, depth, column, TALL, 0, &sums);
-        else if (low)
-            NAMED(multiply_rows)(f, panel, top, depth, column, SHORT, 1, &sums);
+            NAMED(multiply_panel)(f, panel, top, depth, column, (f->m + TALL - 1) / TALL, 0, &sums);
         else
-            NAMED(multiply_rows)(f, panel, top, depth, column, TALL, 1, &sums);
+            NAMED(multiply_panel)(f, panel, top, depth, column, f->n_tall, 1, &sums);
     }
 }
 
@@ -262,6 +281,7 @@ static void NAMED(multiply_part)(void *job, int64_t a, int64_t b, int slot) {
 static void NAMED(multiply)(Factors job) {
     const int64_t n = (job.n + BROAD - 1) / BROAD, divided = !job.turned && job.k >= 2 * LOW && n <= MOST_PANELS;
     _Atomic int complete[MOST_PANELS];
+    job.n_tall = NAMED(count_tall)(job.m);
     for (int64_t p = 0; divided && p < n; p++) atomic_init(complete + p, 0);
     if (divided) job.complete = complete;
     share_in_pieces(NAMED(multiply_part), &job, divided ? 2 * n : n, 1,
@@ -382,5 +402,6 @@ static void NAMED(step_along)(Factors job) {
 #undef TILED
 #undef TALL
 #undef SHORT
+#undef SLOWER
 #undef PANELS
 #undef WIDTH
