@@ -122,6 +122,16 @@ def test_small_products_are_those_of_float32(shape):
     np.testing.assert_array_equal(NumpyBackend(stand_in()).matmul(left, right), left @ right)
 
 
+@case_by_case("batch_size", [11, 12])
+def test_updates_with_few_rows_are_those_of_float32(batch_size):
+    X = (np.random.default_rng(8).random((24, 784)) < 0.3).astype(np.float32)[: 2 * batch_size]
+    settings = {"batch_size": batch_size, "n_iter": 1, "random_state": 0}
+    one, other = (
+        RBM(500, **settings, backend=bk).fit(X).components_ for bk in (NumpyBackend(), NumpyBackend(stand_in()))
+    )
+    assert np.array_equal(one, other) == (batch_size < 12)
+
+
 @case_by_case("nesterov", [False, True])
 @case_by_case("decay", [0.0, 0.25])
 @case_by_case("on_threads", [False, True])

@@ -24,7 +24,7 @@ UNITS: Mapping[str, frozenset[str]] = {
 """Units of processors that multiply bfloat16 numbers, the fastest first, and the instructions that are needed."""
 
 MIN_MULTIPLICATIONS = 2**20  # of a product: below it float32 is as fast
-MIN_ROWS = 12  # of the factors: with fewer, rounding the other factor takes longer than the product
+MIN_ROWS = 12  # of a minibatch, and twice that in a step: with fewer, rounding takes longer than the product
 MIN_COLUMNS = 16  # of the result: with fewer, float32 is as fast
 TRIAL = (100, 784, 500)  # rows and columns of the first factor, and columns of the second one
 N_TRIALS = 9  # rounds of products, to see whether they are faster than those of float32
@@ -77,8 +77,8 @@ class Bfloat16Products:
         self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
         nesterov: bool,
     ) -> bool:  # fmt: skip
-        """Take a step along ``left.T @ right`` if the arrays are taken; return whether it was."""
-        if not (is_plain(left) and is_plain(right)):
+        """Take a step along ``left.T @ right`` if these arrays are taken; return whether they are."""
+        if len(left) < 2 * MIN_ROWS or not (is_plain(left) and is_plain(right)):
             return False
         if not (takes(left.T, right, w) and takes(left.T, right, velocity)):
             return False

@@ -348,8 +348,8 @@ class NumpyBackend:
         if not isinstance(grad, Product):
             _step_by_blocks(w, velocity, grad, *numbers)
             return
-        step_along = products.step_along if self._products is None else self._products.step_along
-        if grad.plus is None and step_along(grad.left, grad.right, w, velocity, *numbers):
+        ways = [products.step_along] if self._products is None else [self._products.step_along, products.step_along]
+        if grad.plus is None and any(step_along(grad.left, grad.right, w, velocity, *numbers) for step_along in ways):
             return
         found = loops.loops_for(w, velocity) if nesterov else None
         if found is None or not found.on_threads:
