@@ -73,7 +73,7 @@ def label_vector(values: Array, origin: str) -> Array:
 def parse_labels(cells: Sequence[str], origin: str) -> Array:
     """Return written labels: integers if all are canonical integers, else floats if all are numbers, else strings.
 
-    Empty cells are rows without a label; so are the words of `MISSING` among numbers.
+    Empty cells are rows without a label, and so are the words of `MISSING` among numbers. Without any label, all are NaN.
 
     Examples
     --------
@@ -83,11 +83,13 @@ def parse_labels(cells: Sequence[str], origin: str) -> Array:
     [1.0, nan]
     >>> parse_labels(["a", ""], "y.csv").tolist()
     ['a', None]
+    >>> parse_labels(["", ""], "y.csv").tolist()
+    [nan, nan]
     """
     words = [cell.strip() for cell in cells]
     known = {word for word in words if word}
     if not known:
-        raise FileError(f"{origin}: no row has a label: all cells are empty")
+        return np.full(len(words), np.nan)
     numbers = {word for word in known if word.lower() not in MISSING}
     if numbers and all(map(_is_int64, numbers)):
         return _integers(words, numbers, origin)
