@@ -730,10 +730,11 @@ def test_a_class_may_have_the_name_of_another_strategy(registry, key, tmp_path, 
         ([Nameless()], "needs a unique name"),
         ([SlowMean(), SlowMean()], "needs a unique name"),
         ([3], "unknown component"),
-        (["l1"], r"'l1' does not fit L1\(factor: .*'l1:0.1', or give an instance"),
+        (["l1"], "component 'l1' needs a number, its factor: write it as in 'l1:0.1', or give an instance"),
+        (["smooth"], "'smooth' needs groups, which a name cannot give: in Python, give an instance of Smooth"),
         (["l1:x"], "got 'x' for the number"),
         (["l1:nan"], "got 'nan' for the number"),
-        (["resampling:2"], r"does not fit Resampling\(\)"),
+        (["resampling:2"], "has no setting that a number could give: write 'resampling'"),
     ],
 )
 def test_bad_components_are_refused(components, line):

@@ -68,12 +68,19 @@ def get_component(component: str | Component) -> Component:
     try:
         settings.bind(*given)
     except TypeError as error:
-        fields = ", ".join(map(str, settings.parameters.values()))
-        raise SettingError(
-            f"component {component!r} does not fit {kind.__name__}({fields}): give the first setting as a "
-            f"number, as in '{name}:0.1', or give an instance"
-        ) from error
+        raise SettingError(f"component {name!r} {_need(name, kind, settings)}") from error
     return kind(*given)
+
+
+def _need(name: str, kind: type[Component], settings: inspect.Signature) -> str:
+    """Say what a component needs that its name does not say, or that it needs nothing."""
+    fields = list(settings.parameters.values())
+    needed = [field.name for field in fields if field.default is field.empty]
+    if not needed:
+        return f"has no setting that a number could give: write {name!r}"
+    if len(needed) == 1 and fields[0].annotation in (int, float, "int", "float"):
+        return f"needs a number, its {needed[0]}: write it as in '{name}:0.1', or give an instance"
+    return f"needs {' and '.join(needed)}, which a name cannot give: in Python, give an instance of {kind.__name__}"
 
 
 def _numbers(text: str) -> list[float]:

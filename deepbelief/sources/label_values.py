@@ -73,7 +73,7 @@ def label_vector(values: Array, origin: str) -> Array:
 def parse_labels(cells: Sequence[str], origin: str) -> Array:
     """Return written labels: integers if all are canonical integers, else floats if all are numbers, else strings.
 
-    Empty cells are rows without a label, and so are the words of `MISSING` among numbers. Without any label, all are NaN.
+    Empty cells are rows without a label, and so are the words of `MISSING` among numbers. Only empty cells give NaN.
 
     Examples
     --------
