@@ -8,7 +8,8 @@ loop: `rbms` with the updates of its `train` (PCD, without the files that it wri
 which also computes a pseudo-likelihood of each batch), we with `RBM.fit`. The loop written by hand with PyTorch is CD-1
 with momentum and weight decay, as ours, with in-place operations and without gradients of PyTorch's own; once as it
 stands and once by `torch.compile`, which needs a C++ compiler and compiles before the first repeat. Packages that are
-not installed are left out. Times are medians and minima, relative to ours.
+not installed are left out. Where the processor multiplies bfloat16 numbers, ours and the compiled loop are also timed
+with factors rounded to bfloat16. Times are medians and minima, relative to ours of the same gradient and precision.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from functools import partial
 from clocks import clocked, ratios, summary
 from common import write
 
+from deepbelief.backends import bfloat16
 from deepbelief.diagnostics.speed import Work, interleaved, ours, rows_for
 
 WORKS = {
@@ -28,6 +30,7 @@ WORKS = {
     "1024x4096, batch 256": Work("pcd", (1024, 4096), 256, 2560),
 }
 RATE, MOMENTUM, DECAY = 0.05, 0.5, 1e-4
+OURS, REDUCED = "deepbelief CD-1", "bfloat16"
 
 
 def threads():
@@ -80,18 +83,21 @@ def learnergy(work, X, epochs):
     return fit
 
 
-def by_hand(work, X, epochs, *, compiled):
-    """Return CD-1 as somebody writes it with PyTorch."""
+def by_hand(work, X, epochs, *, compiled, reduced=False):
+    """Return CD-1 as somebody writes it with PyTorch; if reduced, with factors of products rounded to bfloat16."""
     import torch
 
     rows = torch.from_numpy(X)
 
+    def product(left, right):
+        return (left.bfloat16() @ right.bfloat16()).float() if reduced else left @ right
+
     def update(v, W, vbias, hbias, velocity):
-        h = torch.sigmoid(v @ W + hbias)
+        h = torch.sigmoid(product(v, W) + hbias)
         states = (torch.rand_like(h) < h).to(v.dtype)
-        v_neg = torch.sigmoid(states @ W.T + vbias)
-        h_neg = torch.sigmoid(v_neg @ W + hbias)
-        grad = (v.T @ h - v_neg.T @ h_neg) / len(v) - DECAY * W
+        v_neg = torch.sigmoid(product(states, W.T) + vbias)
+        h_neg = torch.sigmoid(product(v_neg, W) + hbias)
+        grad = (product(v.T, h) - product(v_neg.T, h_neg)) / len(v) - DECAY * W
         velocity.mul_(MOMENTUM).add_(grad, alpha=RATE)
         W.add_(velocity)
         vbias.add_((v - v_neg).mean(0), alpha=RATE)
@@ -117,6 +123,7 @@ PEERS = {
     "learnergy CD-1": ("learnergy", learnergy),
     "PyTorch CD-1": ("torch", partial(by_hand, compiled=False)),
     "PyTorch CD-1, compiled": ("torch", partial(by_hand, compiled=True)),
+    f"PyTorch CD-1, compiled, {REDUCED}": ("torch", partial(by_hand, compiled=True, reduced=True)),
 }
 
 
@@ -125,8 +132,12 @@ def compare(work, options):
     X, epochs = rows_for(work)[0], options.epochs
     cd = Work("cd", work.sizes, work.batch_size, work.n_rows)
     things = {f"deepbelief {w.kind.upper()}-1": clocked(ours(w, "numpy", epochs), epochs) for w in (work, cd)}
-    versions = {}
+    has_reduced, versions = not isinstance(bfloat16.fast(), str), {}
+    if has_reduced:
+        things[f"{OURS}, {REDUCED}"] = clocked(ours(cd, f"numpy:{REDUCED}", epochs), epochs)
     for title, (package, make) in PEERS.items():
+        if REDUCED in title and not has_reduced:
+            continue
         try:
             importlib.import_module(package)
         except ImportError as error:
@@ -140,9 +151,10 @@ def compare(work, options):
     rows = {name: summary(values) for name, values in interleaved(things, options.repeats).items()}
     results = {}
     for name, row in rows.items():
-        ratio = ratios(rows, "deepbelief PCD-1" if "PCD" in name else "deepbelief CD-1")[name]
+        base = "deepbelief PCD-1" if "PCD" in name else f"{OURS}, {REDUCED}" if REDUCED in name else OURS
+        ratio = ratios(rows, base)[name]
         results[name] = row | {"of_ours": ratio}
-        print(f"{name:24}{row['median_s']:8.3f} s{ratio['median_s']:7.2f} of ours (best {ratio['best_s']:.2f})")
+        print(f"{name:34}{row['median_s']:8.3f} s{ratio['median_s']:7.2f} of ours (best {ratio['best_s']:.2f})")
     return results, versions
 
 

@@ -457,7 +457,7 @@ def peers() -> str:
         [name, *(f"{r[name]['of_ours']['median_s']:.2f}" if name in r else "" for r in shapes.values())]
         for name in names
     ]
-    return "Times as multiples of deepbelief's, float32.\n\n" + table(["", *shapes], rows)
+    return "Times as multiples of deepbelief's by the same gradient and precision.\n\n" + table(["", *shapes], rows)
 
 
 def presets() -> str:
