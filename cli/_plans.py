@@ -155,11 +155,13 @@ def plan_stack(options: StrDict, seed: int, data: DataSet, scaling: str) -> Pret
 
 def _next(data: DataSet, autoencoder: bool) -> tuple[str, str]:
     """Return the command that follows, and its options."""
+    from deepbelief.estimators.labels import missing_labels
+
     from ._inputs import has_numbers
 
     if autoencoder:
         return "finetune", ""
-    if data.labels is None:
+    if data.labels is None or missing_labels(data.labels).all():
         return "encode", ""
     return "finetune", "--regression" if has_numbers(data) else ""
 

@@ -9,7 +9,7 @@ the bits of one thread's. */
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROWS = 150, WIDTH = 501, VISIBLE = 33, STORED = 20, N = ROWS * WIDTH };
+enum { ROWS = 147, WIDTH = 501, VISIBLE = 33, STORED = 20, N = ROWS * WIDTH };
 
 static atomic_int threads = 1;
 static int count(void) { return atomic_load(&threads); }

@@ -130,6 +130,9 @@ def test_updates_with_few_rows_are_those_of_float32(batch_size):
         RBM(500, **settings, backend=bk).fit(X).components_ for bk in (NumpyBackend(), NumpyBackend(stand_in()))
     )
     assert np.array_equal(one, other) == (batch_size < 12)
+    n = 2 * batch_size
+    left, right, w = (np.ones(shape, np.float32) for shape in ((n, 784), (n, 500), (784, 500)))
+    assert stand_in().step_along(left, right, w, np.zeros_like(w), 0.1, 0.5, 0.0, False) == (batch_size == 12)
 
 
 @case_by_case("nesterov", [False, True])

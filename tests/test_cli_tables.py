@@ -224,16 +224,21 @@ def test_the_label_is_not_used_and_may_be_absent_from_new_files(folder, tmp_path
     mixed().drop(columns="y").to_csv(tmp_path / "without.csv", index=False)
     mixed().assign(y="never seen").to_csv(tmp_path / "other.csv", index=False)
     mixed().assign(y=None).to_csv(tmp_path / "empty.csv", index=False)
+    mixed().assign(y=None).to_parquet(tmp_path / "empty.parquet")
+    mixed().assign(y="NA").to_csv(tmp_path / "na.csv", index=False)
     model = folder / "t.h5"
     for command in (("encode", model), ("outliers", model), ("sample", model, "--seed", 1, "--steps", 2, "--match")):
         first, *rest = (
-            good(*command, tmp_path / f"{name}.csv", "--out", "-").stdout
-            for name in ("with", "without", "other", "empty")
+            good(*command, tmp_path / name, "--out", "-").stdout
+            for name in ("with.csv", "without.csv", "other.csv", "empty.csv", "empty.parquet", "na.csv")
         )
-        assert rest == [first] * 3, command
+        assert rest == [first] * 5, command
     assert rows_of(first)[0] == ["size", "count", "colour", "good", "name"]
     assert "called 'y'" in bad("finetune", model, tmp_path / "without.csv", "--out", tmp_path / "c.h5")
-    assert "every row is unlabelled" in bad("finetune", model, tmp_path / "empty.csv", "--out", tmp_path / "c.h5")
+    for name in ("empty.csv", "empty.parquet", "na.csv"):
+        assert "every row is unlabelled" in bad("finetune", model, tmp_path / name, "--out", tmp_path / "c.h5")
+        short = ("--labels", "y", "--layers", 4, "--epochs", 1, "--out", tmp_path / "e.h5", "--force")
+        assert "deepbelief encode" in good("pretrain", tmp_path / name, *short).output
     mixed().assign(more=1).to_csv(tmp_path / "more.csv", index=False)
     assert "the column 'more', which the training rows lack" in bad("encode", model, tmp_path / "more.csv")
 

@@ -24,7 +24,7 @@ UNITS: Mapping[str, frozenset[str]] = {
 """Units of processors that multiply bfloat16 numbers, the fastest first, and the instructions that are needed."""
 
 MIN_MULTIPLICATIONS = 2**20  # of a product: below it float32 is as fast
-MIN_ROWS = 12  # of a minibatch, and twice that in a step: with fewer, rounding takes longer than the product
+MIN_ROWS = 12  # of the factors, and twice as many in a step: with fewer, rounding takes longer than the product
 MIN_COLUMNS = 16  # of the result: with fewer, float32 is as fast
 TRIAL = (100, 784, 500)  # rows and columns of the first factor, and columns of the second one
 N_TRIALS = 9  # rounds of products, to see whether they are faster than those of float32

@@ -41,7 +41,7 @@ def at(x: Array) -> object:
     """Return the address of an array's values for ctypes, in a third of the time of ``x.ctypes.data``."""
     try:
         return start(x)  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # read-only or empty
+    except (TypeError, ValueError):  # read-only, not contiguous, or of a dtype without a buffer
         return x.ctypes.data
 
 

@@ -234,8 +234,9 @@ INLINE void NAMED(multiply_panel)(const Factors *f, float *panel, int64_t top, i
     else if (!fused)
         NAMED(copy_columns)(b, depth, f->n, column, panel);
     NAMED(multiply_rows)(f, panel, top, depth, column, 0, low_from, TALL, broad, fused, next, fetched, sums);
-    NAMED(multiply_rows)(f, panel, top, depth, column, low_from, f->m, SHORT, broad, fused && !n_tall,
-                         next + low_from / TALL * (depth / 8) * fetched, fetched, sums);
+    next += (low_from / TALL - (fused && n_tall)) * (depth / 8) * fetched;
+    NAMED(multiply_rows)(f, panel, top, depth, column, low_from, f->m, SHORT, broad, fused && !n_tall, next, fetched,
+                         sums);
 }
 
 /* Write the product of a with rows and columns of b. */

@@ -73,7 +73,7 @@ def label_vector(values: Array, origin: str) -> Array:
 def parse_labels(cells: Sequence[str], origin: str) -> Array:
     """Return written labels: integers if all are canonical integers, else floats if all are numbers, else strings.
 
-    Empty cells are rows without a label, and so are the words of `MISSING` among numbers. Only empty cells give NaN.
+    Empty cells are rows without a label, and so are the words of `MISSING` among numbers or alone.
 
     Examples
     --------
@@ -83,17 +83,16 @@ def parse_labels(cells: Sequence[str], origin: str) -> Array:
     [1.0, nan]
     >>> parse_labels(["a", ""], "y.csv").tolist()
     ['a', None]
-    >>> parse_labels(["", ""], "y.csv").tolist()
+    >>> parse_labels(["", "NA"], "y.csv").tolist()
     [nan, nan]
     """
     words = [cell.strip() for cell in cells]
-    known = {word for word in words if word}
-    if not known:
+    numbers = {word for word in words if word.lower() not in MISSING}
+    if not numbers:
         return np.full(len(words), np.nan)
-    numbers = {word for word in known if word.lower() not in MISSING}
-    if numbers and all(map(_is_int64, numbers)):
+    if all(map(_is_int64, numbers)):
         return _integers(words, numbers, origin)
-    if numbers and all(map(is_number, numbers)):
+    if all(map(is_number, numbers)):
         return label_vector(np.array([float(word) if word in numbers else np.nan for word in words]), origin)
     return text_labels([word or None for word in words], origin)
 

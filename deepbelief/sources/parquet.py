@@ -203,6 +203,8 @@ def _labels(path: Path, file: "ParquetFile", name: str) -> Array:
         part = batch.column(0)
         if pyarrow.types.is_dictionary(part.type):
             part = part.cast(part.type.value_type)
+        if pyarrow.types.is_null(part.type):  # of a column without any value
+            part = part.cast(pyarrow.float64())
         n_bytes += part.nbytes
         if n_bytes > MAX_LABELS:
             raise FileError(f"{path}: the labels {name!r} take {size_text(n_bytes)} or more; is it the right column?")
