@@ -15,12 +15,13 @@ products.h. The inner dimension is summed in order: results do not depend on the
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define HAS_ROUNDED
 #define ASK_FOR_STATE 0x1023 /* ARCH_REQ_XCOMP_PERM */
 #define TILE_DATA 18         /* XFEATURE_XTILEDATA */
 
 /* Return whether the system allows these products; for AMX, ask it for tile registers in all threads. The caller has
    checked that the processor has the instructions. */
-EXPORT int64_t allow_rounded(int64_t amx) {
+static int64_t allow_rounded(int64_t amx) {
     return HAS_AVX512 && (!amx || syscall(SYS_arch_prctl, ASK_FOR_STATE, TILE_DATA) == 0);
 }
 
@@ -307,7 +308,7 @@ static void multiply_rounded_on(Rounded *r, int64_t threads) {
 /* Write keep * out + factor * left right, of m x k and k x n numbers, by AMX or AVX512-BF16. `room` is aligned to 64 bytes
    and holds, for each of at most `threads` threads, half of k rounded up to 32 32-bit words, times the smaller of m and n
    rounded up to 16, and 32. `lower` is as large as the product. */
-EXPORT void multiply_rounded(int64_t amx, const float *left, int64_t left_turned, const float *right,
+static void multiply_rounded(int64_t amx, const float *left, int64_t left_turned, const float *right,
                              int64_t right_turned, void *room, int64_t threads, float *out, float *lower, int64_t m,
                              int64_t k, int64_t n, float factor, float keep) {
     const int64_t pairs = (strips_of(n) + 1) / 2, by_rows = m > n;
@@ -323,7 +324,7 @@ EXPORT void multiply_rounded(int64_t amx, const float *left, int64_t left_turned
 
 /* Do what `step_by_tiles` does, with factors rounded. `room` is that of `multiply_rounded`, with n in place of the smaller
    number. */
-EXPORT void step_rounded(int64_t amx, const float *a, const float *b, float *w, float *velocity, void *room,
+static void step_rounded(int64_t amx, const float *a, const float *b, float *w, float *velocity, void *room,
                          int64_t threads, float rate, float momentum, float decay, float nesterov, int64_t m,
                          int64_t k, int64_t n) {
     Rounded job = {{a, m, k, 1, 1}, {b, n, k, 0, 0}, room, {0}, blocks_of(k), 1, amx, 0, 0, 0,

@@ -34,30 +34,6 @@ def holds_row_numbers(x: Array) -> bool:
     return x.ndim == 1 and x.dtype == np.int64 and is_plain(x)
 
 
-start = (ctypes.c_char * 0).from_buffer  # found once: each update asks for three dozen addresses
-
-
-def at(x: Array) -> object:
-    """Return the address of an array's values for ctypes, in a third of the time of ``x.ctypes.data``."""
-    try:
-        return start(x)  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # read-only, not contiguous, or of a dtype without a buffer
-        return x.ctypes.data
-
-
-def writable(x: Array) -> object:
-    """Return the address of an array into which compiled code writes.
-
-    Raises
-    ------
-    ValueError
-        If the array is read-only.
-    """
-    if not x.flags.writeable:
-        raise ValueError("output array is read-only")
-    return at(x)
-
-
 # OpenBLAS's functions that return its release, its kind of threads, and the number of threads it may use now.
 OPENBLAS = ("scipy_openblas_get_{}64_", "openblas_get_{}64_", "openblas_get_{}")
 RELEASES = tuple(f"OpenBLAS 0.3.{n}".encode() for n in range(27, 32))
@@ -78,13 +54,13 @@ class Blas:
         """Replace ``out`` by ``keep * out + factor * left.T @ right``."""
         (n, rows), columns = left.shape, right.shape[1]
         self._gemm(
-            ROW_MAJOR, TRANSPOSED, AS_IT_IS, rows, columns, n, factor, at(left), rows, at(right), columns, keep,
-            at(out), columns,
+            ROW_MAJOR, TRANSPOSED, AS_IT_IS, rows, columns, n, factor, left.ctypes.data, rows, right.ctypes.data,
+            columns, keep, out.ctypes.data, columns,
         )  # fmt: skip
 
     def add(self, x: Array, factor: float, out: Array) -> None:
         """Add ``factor * x`` to ``out``."""
-        self._axpy(x.size, factor, at(x), 1, at(out), 1)
+        self._axpy(x.size, factor, x.ctypes.data, 1, out.ctypes.data, 1)
 
 
 @cache
@@ -97,7 +73,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 @cache
-def thread_functions() -> tuple[ctypes.c_void_p, ctypes.c_void_p] | None:
+def thread_functions() -> tuple[int | None, int | None] | None:
     """Return the addresses of two functions of the BLAS: one counts its threads, the other runs tasks on them.
 
     The second one is OpenBLAS's `exec_blas`, which its public headers omit. Returns None for another BLAS, for a
@@ -113,7 +89,9 @@ def thread_functions() -> tuple[ctypes.c_void_p, ctypes.c_void_p] | None:
         if count is not None and config is not None and parallel is not None:
             config.restype = ctypes.c_char_p
             known = config().startswith(RELEASES) and parallel() == POSIX_THREADS
-            return (ctypes.cast(count, ctypes.c_void_p), ctypes.cast(run, ctypes.c_void_p)) if known else None
+            if not known:
+                return None
+            return ctypes.cast(count, ctypes.c_void_p).value, ctypes.cast(run, ctypes.c_void_p).value
     return None
 
 

@@ -51,7 +51,7 @@ static Count *_Atomic count_threads;
 static Execute *_Atomic execute;
 
 /* Set the BLAS's functions that count its threads and run tasks on them; 0: run each loop on the calling thread. */
-EXPORT void follow(Count *count, Execute *run) {
+static void follow(Count *count, Execute *run) {
     atomic_store(&count_threads, count);
     atomic_store(&execute, run);
 }
@@ -103,7 +103,7 @@ static void divide(Part *part, void *job, int64_t total, int64_t grain, int64_t 
 
 #else
 
-EXPORT void follow(void *count, void *run) { (void)count, (void)run; }
+static void follow(void *count, void *run) { (void)count, (void)run; }
 
 static int64_t thread_count(void) { return 1; }
 
@@ -135,7 +135,7 @@ static void slot_part(void *job, int64_t first, int64_t last, int slot) {
 }
 
 /* Write which thread took each of `total` units. */
-EXPORT void slots(int64_t *out, int64_t total) { share(slot_part, out, total, 1, 0); }
+static void slots(int64_t *out, int64_t total) { share(slot_part, out, total, 1, 0); }
 
 /* Return the number of threads of a long loop. */
-EXPORT int64_t loop_threads(void) { return thread_count(); }
+static int64_t loop_threads(void) { return thread_count(); }

@@ -1,6 +1,5 @@
 """Checks of the compiled loops, when they are loaded: each function on a few numbers."""
 
-import ctypes
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,14 @@ def states_are_right(loops: Any) -> bool:
     mean = 1 / (1 + np.exp(-(one + bias)))
     loops.sigmoid(one, bias)
     lanes, twins = ([np.random.SFC64(i) for i in range(4)] for _ in range(2))
-    loops.sample(other, bias, (ctypes.c_void_p * 4)(*(lane.ctypes.state_address for lane in lanes)), out, 38)
+    addresses = np.array([lane.ctypes.state_address for lane in lanes], np.uintp)
+    loops.sample(other, bias, addresses, out, 38)
     words = np.stack([twin.random_raw(4) for twin in twins], axis=1).reshape(-1)
     draws = (words[4:].view(np.int16)[:38] + f32(2**15 + (int(words[0]) >> 56) / 2**8)) * f32(2.0**-16)
     right = [np.allclose(one, mean), np.array_equal(one, other), np.array_equal(out, draws < one.reshape(-1))]
     right += [lane.random_raw() == twin.random_raw() for lane, twin in zip(lanes, twins, strict=True)]
+    loops.sample(np.repeat(np.array([0, 1], f32), 19), None, addresses, out, 38)
+    right.append(np.array_equal(out, np.repeat([0, 1], 19)))
     sizes, one, odds = np.array([10, 9]), x.copy(), np.exp(x + bias)
     loops.softmax(one, bias, sizes)
     right += [np.allclose(one[:, s], odds[:, s] / odds[:, s].sum(axis=1)[:, None]) for s in (slice(10), slice(10, 19))]

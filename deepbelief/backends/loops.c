@@ -2,9 +2,9 @@
 
 NumPy reads and writes an array once for each operation; here a value stays in a register from the product's result to
 the drawn state. numpy_backend.py defines each function in NumPy and uses that definition where this file could not be
-compiled. No Python API is used: loops.py calls the functions through ctypes, with any version of Python.
+compiled. No Python API is used; binding.c makes a module of the functions.
 
-A function defined by `LOOP` works on a range; the exported function of the same name divides the work among threads.
+A function defined by `LOOP` works on a range; the function that binding.c exports divides the work among threads.
 Ranges start at multiples of the vector width, so that the division of work does not change how a value is computed. */
 
 #include <math.h>
@@ -12,11 +12,9 @@ Ranges start at multiples of the vector width, so that the division of work does
 #include <string.h>
 
 #if defined(_MSC_VER)
-#define EXPORT __declspec(dllexport)
 #define INLINE static __forceinline
 #define restrict __restrict
 #else
-#define EXPORT __attribute__((visibility("default")))
 #define INLINE static inline __attribute__((always_inline))
 #endif
 
@@ -45,8 +43,6 @@ Ranges start at multiples of the vector width, so that the division of work does
 INLINE void share_rows(Part *part, void *job, int64_t rows, int64_t width, int64_t few) {
     share_in_pieces(part, job, rows, PIECE_ROWS, few / (width + 1) + 1);
 }
-
-EXPORT void *PyInit__loops(void) { return 0; } /* required in an extension by the linker of Windows */
 
 #define TOP 88.02969f /* exp of it is 2**127 */
 
@@ -101,7 +97,7 @@ static void sigmoid_part(void *job, int64_t a, int64_t b, int slot) {
     sigmoid_rows(all->x + a * all->width, all->bias, b - a, all->width);
 }
 
-EXPORT void sigmoid(float *x, const float *bias, int64_t rows, int64_t width) {
+static void sigmoid(float *x, const float *bias, int64_t rows, int64_t width) {
     Biased job = {x, bias, width};
     share_rows(sigmoid_part, &job, rows, width, FEW_COMPUTED);
 }
@@ -199,11 +195,9 @@ static void sample_part(void *job, int64_t a, int64_t b, int slot) {
     if (stream.place == all->pieces) memcpy(all->end, stream.state, sizeof stream.state);
 }
 
-/* Write 1 where a draw is below p, else 0. Where there is a bias, p is first replaced by the logistic function of
-   p + bias. Each block of values first takes one step of the generators, whose highest 8 bits become the lowest bits of
-   all its draws, and then 16 bits for each value. The lanes are the states of NumPy's generators. */
-EXPORT void sample(float *p, const float *bias, uint64_t *const *lanes, float *out, int64_t size, int64_t width,
-                   int64_t block) {
+/* Replace p by the logistic function of p + bias, if there is a bias; then write 1 where a draw is below p, else 0. */
+static void sample_all(float *p, const float *bias, uint64_t *const *lanes, float *out, int64_t size, int64_t width,
+                       int64_t block) {
     if (size < 1) return;
     const int64_t per_block = (block + PIECE - 1) / PIECE, rest = size % block;
     Draws all = {p, out, bias, size, width, block, per_block,
@@ -213,6 +207,19 @@ EXPORT void sample(float *p, const float *bias, uint64_t *const *lanes, float *o
     share(sample_part, &all, all.pieces, 1, FEW_COMPUTED / PIECE + 1);
     for (int l = 0; l < LANES; l++)
         for (int k = 0; k < 4; k++) lanes[l][k] = all.end[k][l];
+}
+
+/* Write 1 where a draw is below p, else 0. Each block of values first takes one step of the generators, whose highest 8
+   bits become the lowest bits of all its draws, and then 16 bits for each value. The lanes are the states of NumPy's
+   generators. */
+static void sample(const float *p, uint64_t *const *lanes, float *out, int64_t size, int64_t block) {
+    sample_all((float *)p, 0, lanes, out, size, 1, block);
+}
+
+/* Do the same with the logistic function of p + bias, which replaces p. */
+static void sample_of_sigmoid(float *p, const float *bias, uint64_t *const *lanes, float *out, int64_t size, int64_t width,
+                              int64_t block) {
+    sample_all(p, bias, lanes, out, size, width, block);
 }
 
 /* exp(x) for x <= 0; 0 below -TOP. */
@@ -269,7 +276,7 @@ static void softmax_part(void *job, int64_t a, int64_t b, int slot) {
 }
 
 /* `room` has the width of a row for each of MAX_THREADS. */
-EXPORT void softmax(float *x, const float *bias, const int64_t *sizes, float *room, int64_t rows, int64_t groups,
+static void softmax(float *x, const float *bias, const int64_t *sizes, float *room, int64_t rows, int64_t groups,
                     int64_t width) {
     Grouped job = {x, room, 0, bias, 0, sizes, groups, width};
     share_rows(softmax_part, &job, rows, width, FEW_COMPUTED);
@@ -314,7 +321,7 @@ static void one_hot_part(void *job, int64_t a, int64_t b, int slot) {
                      all->groups, width);
 }
 
-EXPORT void one_hot(const float *p, const float *u, const int64_t *sizes, float *out, int64_t rows, int64_t groups,
+static void one_hot(const float *p, const float *u, const int64_t *sizes, float *out, int64_t rows, int64_t groups,
                     int64_t width) {
     Grouped job = {(float *)p, 0, out, 0, u, sizes, groups, width};
     share_rows(one_hot_part, &job, rows, width, FEW_COMPUTED);
@@ -336,7 +343,7 @@ static void sigmoid_backward_part(void *job, int64_t a, int64_t b, int slot) {
     sigmoid_slopes(all->grad + a, all->y + a, all->out + a, b - a);
 }
 
-EXPORT void sigmoid_backward(const float *grad, const float *y, float *out, int64_t n) {
+static void sigmoid_backward(const float *grad, const float *y, float *out, int64_t n) {
     Slopes job = {grad, y, out};
     share_in_pieces(sigmoid_backward_part, &job, n, PIECE_VALUES, FEW);
 }
@@ -366,7 +373,7 @@ static void gather_part(void *job, int64_t a, int64_t b, int slot) {
 }
 
 /* Write the rows with these numbers, or the nearest ones that exist, into out. */
-EXPORT void gather(const float *rows, const int64_t *index, float *out, int64_t wanted, int64_t n, int64_t width) {
+static void gather(const float *rows, const int64_t *index, float *out, int64_t wanted, int64_t n, int64_t width) {
     Gathered job = {rows, index, out, n, width};
     share_rows(gather_part, &job, wanted, width, FEW);
 }
@@ -386,7 +393,7 @@ LOOP void weigh_rows(float *restrict x, const float *restrict weight, float *res
 }
 
 /* On one thread: several threads would read rows that others have written, which costs more than it saves. */
-EXPORT void weigh(float *x, const float *weight, float *out, int64_t rows, int64_t width) {
+static void weigh(float *x, const float *weight, float *out, int64_t rows, int64_t width) {
     weigh_rows(x, weight, out, rows, width);
 }
 
@@ -419,7 +426,7 @@ static void momentum_part(void *job, int64_t a, int64_t b, int slot) {
     momentum_values(s->w + a, s->first + a, s->grad + a, s->rate, s->momentum, s->decay, s->factor, b - a);
 }
 
-EXPORT void momentum_step(float *w, float *velocity, const float *grad, float rate, float momentum, float decay,
+static void momentum_step(float *w, float *velocity, const float *grad, float rate, float momentum, float decay,
                           float nesterov, int64_t n) {
     Step job = {w, velocity, 0, grad, rate, momentum, decay, nesterov, 0, 0, 0, 0};
     share_in_pieces(momentum_part, &job, n, PIECE_VALUES, FEW);
@@ -440,7 +447,7 @@ static void settle_part(void *job, int64_t a, int64_t b, int slot) {
     settle_values(s->w + a, s->first + a, s->decay, b - a);
 }
 
-EXPORT void settle(float *w, float *velocity, float decay, int64_t n) {
+static void settle(float *w, float *velocity, float decay, int64_t n) {
     Step job = {w, velocity, 0, 0, 0, 0, decay, 0, 0, 0, 0, 0};
     share_in_pieces(settle_part, &job, n, PIECE_VALUES, FEW);
 }
@@ -472,7 +479,7 @@ static void adam_part(void *job, int64_t a, int64_t b, int slot) {
                     s->gain2, s->epsilon, s->decay, b - a);
 }
 
-EXPORT void adam_step(float *w, float *mean, float *square, const float *grad, float rate, float beta1, float gain1,
+static void adam_step(float *w, float *mean, float *square, const float *grad, float rate, float beta1, float gain1,
                       float beta2, float gain2, float epsilon, float decay, int64_t n) {
     Step job = {w, mean, square, grad, rate, beta1, decay, 0, gain1, beta2, gain2, epsilon};
     share_in_pieces(adam_part, &job, n, PIECE_VALUES, FEW);
@@ -644,7 +651,7 @@ static void softplus_sums_part(void *job, int64_t a, int64_t b, int slot) {
 }
 
 /* Write the sum of softplus(x) of each row of float64 numbers, or of float32 numbers. */
-EXPORT void softplus_sums(const void *x, void *out, int64_t rows, int64_t width, int64_t is_double) {
+static void softplus_sums(const void *x, void *out, int64_t rows, int64_t width, int64_t is_double) {
     Sums job = {x, out, width, is_double};
     share_rows(softplus_sums_part, &job, rows, width, FEW_COMPUTED);
 }
@@ -706,7 +713,7 @@ static void softplus_changes_part(void *job, int64_t a, int64_t b, int slot) {
 }
 
 /* Add the bias to x, write the sum of softplus(after x) - softplus(before x) of each row, and multiply x by `after`. */
-EXPORT void softplus_changes(float *x, const float *bias, int64_t stride, double before, double after, double *out,
+static void softplus_changes(float *x, const float *bias, int64_t stride, double before, double after, double *out,
                              int64_t rows, int64_t width) {
     Scaled job = {x, bias, out, before, after, stride, width};
     share_rows(softplus_changes_part, &job, rows, width, FEW_COMPUTED);
@@ -739,7 +746,7 @@ static void weighted_sums_part(void *job, int64_t a, int64_t b, int slot) {
 }
 
 /* Write the sum of the numbers of each row times these weights. */
-EXPORT void weighted_sums(const float *x, const double *weights, double *out, int64_t rows, int64_t width) {
+static void weighted_sums(const float *x, const double *weights, double *out, int64_t rows, int64_t width) {
     Weighted job = {x, weights, out, width};
     share_rows(weighted_sums_part, &job, rows, width, FEW);
 }
@@ -816,7 +823,7 @@ static void log_odds_part(void *job, int64_t a, int64_t b, int slot) {
    of softplus(x - v W + W) - softplus(x - v W). With the probabilities on and off of each hidden unit that is the log
    of a product, which needs a single logarithm. `room` holds 2 * BLOCK_ROWS + 1 rows of x for each of MAX_THREADS, and
    `large` becomes 1 for each visible unit with a weight beyond LARGEST, whose values are wrong. */
-EXPORT void log_odds_of_rows(const double *x, const double *v, const double *W, double *room, double *out,
+static void log_odds_of_rows(const double *x, const double *v, const double *W, double *room, double *out,
                              int64_t *large, int64_t rows, int64_t visible, int64_t width) {
     Odds job = {x, v, W, room, out, rows, visible, width, large};
     share_in_pieces(log_odds_part, &job, visible, 1, FEW_COMPUTED / (width + 1) + 1);
@@ -922,7 +929,7 @@ LOOP void split_inputs(const double *restrict x, float *restrict off, float *res
 
 /* Do what log_odds_of_rows does for one row and any x, in float32 where rounding errors do not add up. `room` holds two
    rows of x, of a width rounded up to a multiple of WIDE. The result is NaN for each visible unit with a weight beyond LARGEST32 or a value outside [0, 1]. */
-EXPORT void log_odds_of_row(const double *x, const double *v, const float *W, float *room, double *out, int64_t visible,
+static void log_odds_of_row(const double *x, const double *v, const float *W, float *room, double *out, int64_t visible,
                             int64_t width) {
     float *on = room + (width + WIDE - 1) / WIDE * WIDE;
     RowOdds job = {room, on, W, v, out, width};
@@ -946,7 +953,7 @@ static void fill_part(void *job, int64_t a, int64_t b, int slot) {
     fill_values(all->v + a, all->values + a, b - a);
 }
 
-EXPORT void fill(float *v, const float *values, int64_t n) {
+static void fill(float *v, const float *values, int64_t n) {
     Gaps job = {v, values};
     share_in_pieces(fill_part, &job, n, PIECE_VALUES, FEW);
 }
@@ -1012,7 +1019,7 @@ static void statistics_part(void *job, int64_t a, int64_t b, int slot) {
                        s->rows, s->width, b - a);
 }
 
-EXPORT void column_statistics(const float *x, int32_t *counts, float *first, double *mean, double *squares, float *low,
+static void column_statistics(const float *x, int32_t *counts, float *first, double *mean, double *squares, float *low,
                               float *high, int64_t rows, int64_t width) {
     Statistics job = {x, counts, mean, squares, first, low, high, rows, width};
     share(statistics_part, &job, width, COLUMNS, rows * width < FEW ? width + 1 : 0);
@@ -1063,7 +1070,7 @@ EXPORT void column_statistics(const float *x, int32_t *counts, float *first, dou
         name##_rows(f->ends + a, f->indices, f->data, f->factor, f->W, f->out + a * f->width, f->places + a, b - a,    \
                     f->depth, f->width, f->block);                                                                     \
     }                                                                                                                  \
-    EXPORT void name(const index *ends, const index *indices, const float *data, float factor, const float *W,         \
+    static void name(const index *ends, const index *indices, const float *data, float factor, const float *W,         \
                      float *out, index *places, int64_t rows, int64_t depth, int64_t width, int64_t block) {           \
         Factors_##name job = {ends, indices, data, factor, W, out, places, depth, width, block};                       \
         const int64_t stored = rows > 0 ? (int64_t)(ends[rows] - ends[0]) : 0;                                         \

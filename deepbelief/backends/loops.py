@@ -1,19 +1,19 @@
 """Compiled loops of loops.c, if they were built when the package was installed: element-wise work in one pass.
 
-All arrays are C-contiguous, and float32 unless stated otherwise. Results differ from NumPy's by rounding. The
-functions are called through ctypes, which lets other threads run meanwhile. If the BLAS is OpenBLAS, a loop over many
-values uses as many of its threads as OpenBLAS itself may use when the loop begins; the result does not depend on their
-number.
+All arrays are C-contiguous, and float32 unless stated otherwise. Results differ from NumPy's by rounding. Other threads
+run during a call. If the BLAS is OpenBLAS, a loop over many values uses as many of its threads as OpenBLAS itself may
+use when the loop begins; the result does not depend on their number.
 """
 
-import ctypes
-import importlib.util
+import importlib
 import threading
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 
-from deepbelief.backends.blas import at, is_plain, thread_functions, writable
+from deepbelief.backends.blas import thread_functions
 from deepbelief.backends.loop_checks import is_right
 from deepbelief.typing import Array, Dtype
 
@@ -21,66 +21,28 @@ LARGEST_EXPONENT = 340.0  # largest exponent of a factor in `log_odds`; as in lo
 MAX_THREADS = 64  # of a loop; as in crew.h
 BLOCK_ROWS = 16  # rows of a block of `log_odds`, as in loops.c
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-P, N, F, D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_double
-ARGUMENTS: dict[str, list[object]] = {
-    "sigmoid": [P, P, N, N],
-    "sample": [P, P, P, P, N, N, N],
-    "sigmoid_backward": [P, P, P, N],
-    "gather": [P, P, P, N, N, N],
-    "weigh": [P, P, P, N, N],
-    "softmax": [P, P, P, P, N, N, N],
-    "one_hot": [P, P, P, P, N, N, N],
-    "momentum_step": [P, P, P, F, F, F, F, N],
-    "settle": [P, P, F, N],
-    "adam_step": [P, P, P, P, F, F, F, F, F, F, F, N],
-    "log_odds_of_rows": [P, P, P, P, P, P, N, N, N],
-    "log_odds_of_row": [P, P, P, P, P, N, N],
-    "softplus_sums": [P, P, N, N, N],
-    "weighted_sums": [P, P, P, N, N],
-    "softplus_changes": [P, P, N, D, D, P, N, N],
-    "fill": [P, P, N],
-    "column_statistics": [P, P, P, P, P, P, P, N, N],
-    "add_product_32": [P, P, P, F, P, P, P, N, N, N, N],
-    "add_product_64": [P, P, P, F, P, P, P, N, N, N, N],
-}
-PRODUCTS: dict[str, list[object]] = {
-    "multiply": [P, P, P, P, N, N, N],
-    "multiply_by_transposed": [P, P, P, N, N, N],
-    "step_by_tiles": [P, P, P, P, P, P, F, F, F, F, N, N, N],
-}
-"""Functions that compilers other than GCC leave out."""
-
-ROUNDED: dict[str, list[object]] = {
-    "multiply_rounded": [N, P, N, P, N, P, N, P, P, N, N, N, F, F],
-    "step_rounded": [N, P, P, P, P, P, N, F, F, F, F, N, N, N],
-}
-"""The same, for processors with bfloat16 products; bfloat16.py checks them."""
-
 BROAD, TALL = 32, 10  # of the largest tiles of these; as in products.h
 LINE = 16  # rows of a block of bfloat16 products, and words of a row; as in bfloat16.h
 MAX_STRIPS = 2**28  # bytes of the scratch memory of bfloat16 products
 
 
 class Extension:
-    """The compiled extension, and the threads on which its loops run."""
+    """The compiled module, and the threads on which its loops run."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self.has_products, self.has_rounded = hasattr(library, "multiply"), hasattr(library, "multiply_rounded")
-        optional = (PRODUCTS if self.has_products else {}) | (ROUNDED if self.has_rounded else {})
-        for name, types in (ARGUMENTS | optional).items():
-            function = getattr(library, name)
-            function.argtypes, function.restype = types, None
-        library.follow.argtypes, library.slots.argtypes, library.loop_threads.restype = [P, P], [P, N], N
-        if self.has_rounded:
-            library.allow_rounded.argtypes, library.allow_rounded.restype = [N], N
-        self._c = library
+    def __init__(self, module: Any) -> None:
+        self._c = module
+        self.are_plain: Callable[..., bool] = module.are_plain
+        self.has_products, self.has_rounded = hasattr(module, "multiply"), hasattr(module, "multiply_rounded")
         self._rooms = threading.local()
         self.on_threads = False  # whether loops run on the threads of the BLAS, if it has several
         self.multiplies = 0  # bytes of the vectors of products, where these run on these threads; 0: there are none
         self.follow(*(thread_functions() or (None, None)))
 
-    def follow(self, count: ctypes.c_void_p | None, run: ctypes.c_void_p | None) -> None:
-        """Use the threads of a BLAS, given its functions that count threads and run tasks; None: use one thread."""
+    def follow(self, count: int | None, run: int | None) -> None:
+        """Use the threads of a BLAS, given the addresses of its functions that count threads and run tasks on them.
+
+        None: use one thread.
+        """
         self._c.follow(count, run)
         taken = self.slots(MAX_THREADS)
         if taken[0] or not set(np.diff(taken)) <= {0, 1}:
@@ -92,7 +54,7 @@ class Extension:
     def slots(self, total: int) -> Array:
         """Return which thread, from 0, took each unit of work of a loop."""
         out = np.full(total, -1, np.int64)
-        self._c.slots(at(out), total)
+        self._c.slots(out, total)
         return out
 
 
@@ -112,7 +74,7 @@ class ProductLoops(Extension):
         (a, a_turned), (b, b_turned) = ((x, 0) if x.flags.c_contiguous else (x.T, 1) for x in (left, right))
         lower = _room(self._rooms, "sums", out.size, FLOAT32)
         self._c.multiply_rounded(
-            amx, at(a), a_turned, at(b), b_turned, strips, threads, writable(out), at(lower), m, k, n, factor, keep,
+            amx, a, a_turned, b, b_turned, strips, threads, out, lower, m, k, n, factor, keep,
         )  # fmt: skip
 
     def step_rounded(
@@ -123,7 +85,7 @@ class ProductLoops(Extension):
         k, n = right.shape
         strips, threads = self._strips(k, n)
         self._c.step_rounded(
-            amx, at(left), at(right), writable(w), writable(velocity), strips, threads, rate, momentum, decay,
+            amx, left, right, w, velocity, strips, threads, rate, momentum, decay,
             nesterov, len(w), k, n,
         )  # fmt: skip
 
@@ -131,14 +93,14 @@ class ProductLoops(Extension):
         """Ask the system for the use of AMX, or of AVX512-BF16, and return whether it is allowed."""
         return bool(self.has_rounded and self._c.allow_rounded(amx))
 
-    def _strips(self, depth: int, size: int) -> tuple[object, int]:
-        """Return the address of scratch memory for rounded factors (see bfloat16.h), and the threads it is for.
+    def _strips(self, depth: int, size: int) -> tuple[Array, int]:
+        """Return scratch memory for rounded factors (see bfloat16.h), and the threads it is for.
 
         Each thread has a copy of the smaller factor: with a large one there are fewer threads.
         """
         values = -(-depth // (2 * LINE)) * LINE * LINE * (-(-size // LINE) + 2)  # words of 32 bits
         threads = max(1, min(self._c.loop_threads(), MAX_STRIPS // (4 * values)))
-        return at(_room(self._rooms, "strips", values * threads, FLOAT32)), threads
+        return _room(self._rooms, "strips", values * threads, FLOAT32), threads
 
     def add_product(
         self, ends: Array, indices: Array, data: Array, factor: float, W: Array, out: Array, block: int
@@ -149,17 +111,17 @@ class ProductLoops(Extension):
         places = np.empty(n_rows, indices.dtype)
         add = self._c.add_product_32 if indices.itemsize == 4 else self._c.add_product_64
         add(
-            at(ends), at(indices), at(data), factor, at(W), writable(out), at(places), n_rows, depth, width, block,
+            ends, indices, data, factor, W, out, places, n_rows, depth, width, block,
         )  # fmt: skip
 
     def multiply(self, left: Array, right: Array, out: Array) -> None:
         """Write ``left @ right`` into ``out``."""
         room = _room(self._rooms, "sums", out.size, FLOAT32)
-        self._c.multiply(at(left), at(right), writable(out), at(room), *left.shape, right.shape[1])
+        self._c.multiply(left, right, out, room, *left.shape, right.shape[1])
 
     def multiply_by_transposed(self, left: Array, right: Array, out: Array) -> None:
         """Write ``left @ right.T`` into ``out``."""
-        self._c.multiply_by_transposed(at(left), at(right), writable(out), *left.shape, len(right))
+        self._c.multiply_by_transposed(left, right, out, *left.shape, len(right))
 
     def step_along(
         self, left: Array, right: Array, w: Array, velocity: Array, rate: float, momentum: float, decay: float,
@@ -169,14 +131,14 @@ class ProductLoops(Extension):
         k, n = right.shape
         room = _room(self._rooms, "left", (len(w) + TALL) * k, FLOAT32)
         self._c.step_by_tiles(
-            at(left), at(right), writable(w), writable(velocity), _panels(self._rooms, n, k), at(room), rate, momentum,
+            left, right, w, velocity, _panels(self._rooms, n, k), room, rate, momentum,
             decay, nesterov, len(w), k, n,
         )  # fmt: skip
 
     def weighted_sums(self, x: Array, weights: Array) -> Array:
         """Return the sum of each row's values times float64 weights, in float64."""
         out = np.empty(len(x))
-        self._c.weighted_sums(at(x), at(weights), writable(out), *x.shape)
+        self._c.weighted_sums(x, weights, out, *x.shape)
         return out
 
 
@@ -185,53 +147,53 @@ class Loops(ProductLoops):
 
     def sigmoid(self, x: Array, bias: Array) -> None:
         """Replace each row of ``x`` by the logistic function of ``x + bias``."""
-        self._c.sigmoid(writable(x), at(bias), x.size // bias.size, bias.size)
+        self._c.sigmoid(x, bias, x.size // bias.size, bias.size)
 
-    def sample(
-        self, p: Array, bias: Array | None, lanes: "ctypes.Array[ctypes.c_void_p]", out: Array, block: int
-    ) -> None:
+    def sample(self, p: Array, bias: Array | None, lanes: Array, out: Array, block: int) -> None:
         """Write 1 where a draw is below ``p``, else 0; with a bias, apply `sigmoid` first.
 
-        ``lanes`` is a ctypes array of the addresses of the states of NumPy's SFC64 generators; `numpy_backend` defines
-        their draws for each ``block`` of values.
+        ``lanes`` holds the addresses of the states of NumPy's SFC64 generators; `numpy_backend` defines their draws for
+        each ``block`` of values.
         """
-        address, width = (None, 1) if bias is None else (at(bias), bias.size)
-        self._c.sample(at(p) if bias is None else writable(p), address, lanes, writable(out), p.size, width, block)
+        if bias is None:
+            self._c.sample(p, lanes, out, p.size, block)
+        else:
+            self._c.sample_of_sigmoid(p, bias, lanes, out, p.size, bias.size, block)
 
     def sigmoid_backward(self, grad: Array, y: Array, out: Array) -> None:
         """Write ``(1 - y) * y * grad`` into ``out``, which must be neither ``y`` nor ``grad``."""
-        self._c.sigmoid_backward(at(grad), at(y), writable(out), y.size)
+        self._c.sigmoid_backward(grad, y, out, y.size)
 
     def gather(self, rows: Array, index: Array, out: Array) -> None:
         """Write the rows with these int64 numbers into ``out``; numbers out of range are clipped."""
-        self._c.gather(at(rows), at(index), writable(out), len(index), *rows.shape)
+        self._c.gather(rows, index, out, len(index), *rows.shape)
 
     def weigh(self, x: Array, weight: Array, out: Array) -> None:
         """Multiply each row of ``x`` by its weight, and write the column sums of the result into ``out``."""
-        self._c.weigh(writable(x), at(weight), writable(out), *x.shape)
+        self._c.weigh(x, weight, out, *x.shape)
 
     def softmax(self, x: Array, bias: Array, sizes: Array) -> None:
         """Replace each row of ``x`` by the softmax of ``x + bias`` within groups of these int64 sizes."""
         room = np.empty(MAX_THREADS * bias.size, bias.dtype)
-        self._c.softmax(writable(x), at(bias), at(sizes), at(room), len(x), len(sizes), x.shape[1])
+        self._c.softmax(x, bias, sizes, room, len(x), len(sizes), x.shape[1])
 
     def one_hot(self, p: Array, u: Array, sizes: Array, out: Array) -> None:
         """Write 1 for the first column of each group whose cumulative ``p`` reaches (1 - u) times its sum, else 0."""
-        self._c.one_hot(at(p), at(u), at(sizes), writable(out), len(p), len(sizes), p.shape[1])
+        self._c.one_hot(p, u, sizes, out, len(p), len(sizes), p.shape[1])
 
     def momentum_step(
         self, w: Array, velocity: Array, grad: Array, rate: float, momentum: float, decay: float, nesterov: bool
     ) -> None:
         """Take one optimizer step."""
-        self._c.momentum_step(writable(w), writable(velocity), at(grad), rate, momentum, decay, nesterov, w.size)
+        self._c.momentum_step(w, velocity, grad, rate, momentum, decay, nesterov, w.size)
 
     def settle(self, w: Array, velocity: Array, decay: float) -> None:
         """Subtract ``decay * w`` from ``velocity``, and add the velocity to ``w``."""
-        self._c.settle(writable(w), writable(velocity), decay, w.size)
+        self._c.settle(w, velocity, decay, w.size)
 
     def adam_step(self, w: Array, mean: Array, square: Array, grad: Array, *numbers: float) -> None:
         """Take one optimizer step; the numbers are rate, each beta followed by 1 - beta, epsilon and decay."""
-        self._c.adam_step(writable(w), writable(mean), writable(square), at(grad), *numbers, w.size)
+        self._c.adam_step(w, mean, square, grad, *numbers, w.size)
 
     def log_odds_of_rows(self, x: Array, v: Array, W: Array, out: Array) -> bool:
         """Write the contribution of hidden units to the log-odds of each visible unit; all arrays are float64.
@@ -242,7 +204,7 @@ class Loops(ProductLoops):
         if not (_largest(x) <= LARGEST_EXPONENT and ((v >= 0) & (v <= 1)).all()):
             return False
         room, large = np.empty(MAX_THREADS * (2 * BLOCK_ROWS + 1) * x.shape[1]), np.zeros(len(W), np.int64)
-        self._c.log_odds_of_rows(at(x), at(v), at(W), at(room), writable(out), at(large), *v.shape, x.shape[1])
+        self._c.log_odds_of_rows(x, v, W, room, out, large, *v.shape, x.shape[1])
         return not large.any()
 
     def log_odds_of_row(self, x: Array, v: Array, W: Array, out: Array) -> bool:
@@ -251,18 +213,18 @@ class Loops(ProductLoops):
         Returns False if an absolute value in ``W`` exceeds 40, or a value of ``v`` is outside [0, 1].
         """
         room = _room(self._rooms, "probabilities", 2 * (x.size + BLOCK_ROWS), FLOAT32)
-        self._c.log_odds_of_row(at(x), at(v), at(W), at(room), writable(out), v.size, x.size)
+        self._c.log_odds_of_row(x, v, W, room, out, v.size, x.size)
         return not np.isnan(out).any()
 
     def softplus_sums(self, x: Array) -> Array:
         """Return the sum of the softplus function over each row of float32 or float64 numbers."""
         out = np.empty(len(x), x.dtype)
-        self._c.softplus_sums(at(x), writable(out), *x.shape, x.itemsize == 8)
+        self._c.softplus_sums(x, out, *x.shape, x.itemsize == 8)
         return out
 
     def fill(self, v: Array, values: Array) -> None:
         """Replace each NaN in ``v`` by the value at its place."""
-        self._c.fill(writable(v), at(values), v.size)
+        self._c.fill(v, values, v.size)
 
     def softplus_changes(self, x: Array, bias: Array, before: float, after: float) -> Array:
         """Add the bias, of all rows or of each, to ``x``, and multiply ``x`` by ``after``, which is at least 0.
@@ -270,7 +232,7 @@ class Loops(ProductLoops):
         Returns by how much the softplus function's sum over each row exceeds the one with ``before``, in float64.
         """
         out, stride = np.empty(len(x)), (bias.ndim - 1) * x.shape[1]
-        self._c.softplus_changes(writable(x), at(bias), stride, before, after, writable(out), *x.shape)
+        self._c.softplus_changes(x, bias, stride, before, after, out, *x.shape)
         return out
 
     def column_statistics(self, x: Array) -> tuple[Array, Array, Array, Array, Array]:
@@ -282,13 +244,13 @@ class Loops(ProductLoops):
         width = x.shape[1]
         counts, mean, squares = np.empty(width, np.int32), np.empty(width), np.empty(width)
         first, low, high = (np.empty(width, x.dtype) for _ in range(3))
-        self._c.column_statistics(at(x), *(at(a) for a in (counts, first, mean, squares, low, high)), *x.shape)
+        self._c.column_statistics(x, counts, first, mean, squares, low, high, *x.shape)
         return counts, mean, squares, low, high
 
 
-def _panels(rooms: threading.local, width: int, depth: int) -> object:
-    """Return the address of this thread's scratch memory for this number of columns in panels."""
-    return at(_room(rooms, "panels", -(-width // BROAD) * BROAD * depth, FLOAT32))
+def _panels(rooms: threading.local, width: int, depth: int) -> Array:
+    """Return this thread's scratch memory for this number of columns in panels."""
+    return _room(rooms, "panels", -(-width // BROAD) * BROAD * depth, FLOAT32)
 
 
 def _room(rooms: threading.local, name: str, size: int, dtype: Dtype) -> Array:
@@ -309,22 +271,17 @@ def _largest(x: Array) -> float:
 @cache
 def load() -> Loops | None:
     """Return the loops; None if they were not compiled, or compute wrong results on this machine."""
-    spec = importlib.util.find_spec("deepbelief.backends._loops")
-    if spec is None or spec.origin is None:
-        return None
     try:
-        loops = Loops(ctypes.CDLL(spec.origin))
-    except (OSError, AttributeError):
+        loops = Loops(importlib.import_module("._loops", __package__))
+    except (ImportError, SystemError, AttributeError):  # or built from another version of the sources
         return None
     return loops if is_right(loops) else None
 
 
 def loops_for(*arrays: Array, dtype: Dtype = FLOAT32) -> Loops | None:
     """Return the loops if they accept these arrays and this dtype, else None."""
-    for a in arrays:
-        if (a.dtype is not dtype and a.dtype != dtype) or not is_plain(a):
-            return None
-    return load()
+    found = load()
+    return found if found is not None and found.are_plain(dtype.char, *arrays) else None
 
 
 def describe() -> str:

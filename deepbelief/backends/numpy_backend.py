@@ -1,6 +1,5 @@
 """NumPy backend, which defines every backend operation."""
 
-import ctypes
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -56,7 +55,7 @@ class NumpyRng:
     def __setstate__(self, lanes: list[np.random.SFC64]) -> None:
         """Restore the generators and the addresses of their states."""
         self._lanes = lanes
-        self._addresses = (ctypes.c_void_p * LANES)(*(lane.ctypes.state_address for lane in lanes))
+        self._addresses = np.array([lane.ctypes.state_address for lane in lanes], np.uintp)
         self._generator = np.random.Generator(lanes[0])
 
     def bernoulli(self, p: Array, out: Array) -> Array:

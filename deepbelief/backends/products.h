@@ -14,12 +14,13 @@ on the number of threads. */
 
 #include <stdatomic.h>
 
+#define HAS_PRODUCTS
 #define HAS_AVX2 (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 #define HAS_AVX512 \
     (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
 
 /* Return the bytes of a vector of these products on this processor; 0 if it does not support them. */
-EXPORT int64_t multiplies(void) { return HAS_AVX512 ? 64 : HAS_AVX2 ? 32 : 0; }
+static int64_t multiplies(void) { return HAS_AVX512 ? 64 : HAS_AVX2 ? 32 : 0; }
 
 typedef struct {
     const float *a, *b;
@@ -103,13 +104,13 @@ INLINE int must_add(const Half *h, _Atomic int *complete) {
 #include "tiles.h"
 
 /* Write the product of a, m x k, and b, k x n. `room` is as large as the product. */
-EXPORT void multiply(const float *a, const float *b, float *out, float *room, int64_t m, int64_t k, int64_t n) {
+static void multiply(const float *a, const float *b, float *out, float *room, int64_t m, int64_t k, int64_t n) {
     const Factors job = {a, b, out, 0, 0, 0, m, k, n, 0, 0, 0, 0, 0, 0, room, 0};
     (HAS_AVX512 ? multiply_512 : multiply_256)(job);
 }
 
 /* Write the product of a, m x k, and the transposed b, n x k. */
-EXPORT void multiply_by_transposed(const float *a, const float *b, float *out, int64_t m, int64_t k, int64_t n) {
+static void multiply_by_transposed(const float *a, const float *b, float *out, int64_t m, int64_t k, int64_t n) {
     const Factors job = {a, b, out, 0, 0, 0, m, k, n, 1, 0, 0, 0, 0, 0, 0, 0};
     (HAS_AVX512 ? multiply_512 : multiply_256)(job);
 }
@@ -117,7 +118,7 @@ EXPORT void multiply_by_transposed(const float *a, const float *b, float *out, i
 /* Take a step downhill of the weights w, m x n, along the product of the transposed a, k x m, and b, k x n.
    The panels are as long as n rounded up to 32, times k, and aligned to vectors, and `left` as m rounded up to
    10, times k. */
-EXPORT void step_by_tiles(const float *a, const float *b, float *w, float *velocity, float *panels, float *left,
+static void step_by_tiles(const float *a, const float *b, float *w, float *velocity, float *panels, float *left,
                           float rate, float momentum, float decay, float nesterov, int64_t m, int64_t k, int64_t n) {
     const Factors job = {a, b, w, panels, left, velocity, m, k, n, 0, 0, rate, momentum, decay, nesterov,
                          0, 0};
